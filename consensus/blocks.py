@@ -1,0 +1,65 @@
+"""Blocks and proposals (PROTOCOL, Blocks 1). A block lists lane tips; its digest is the value agreed on."""
+
+from hashlib import sha256
+from typing import Annotated, NewType
+
+import msgspec
+
+from consensus.bounds import VALIDATORS_MAX, Digest, Height, Round, RoundOrNone, Sequence, Signature, TimeMs, ValidatorKey
+from consensus.certificates import Certificate
+from consensus.signing import SignedKind, signed_bytes
+
+
+class Tip(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A lane is ordered up to here."""
+
+    author: ValidatorKey
+    sequence: Sequence
+    digest: Digest
+
+
+class Block(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    height: Height
+    parent: Digest
+    time_ms: TimeMs
+    proposer: ValidatorKey
+    tips: Annotated[tuple[Tip, ...], msgspec.Meta(max_length=VALIDATORS_MAX)]
+    """Only the lanes that advance, in order of author."""
+    evidence: Digest
+    """SHA-256 of the evidence this block commits; of nothing for now, see EMPTY_EVIDENCE."""
+    state_root: Digest
+    """The root of state after height - 2 (of the genesis for heights 1 and 2)."""
+    next_validators: Digest
+    """The hash of the set of height + 1."""
+
+
+class Proposal(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Line 19: (height, round, value, valid_round), with the block it names and, from line 16, its polka."""
+
+    round: Round
+    valid_round: RoundOrNone
+    proposer: ValidatorKey
+    block: Block
+    polka: Certificate | None = None
+    """Of valid_round, where that is not -1 (Agreement 1)."""
+    signature: Signature = b""
+
+    @property
+    def height(self) -> int:
+        return self.block.height
+
+
+CheckedProposal = NewType("CheckedProposal", Proposal)
+"""Signed by the round's proposer; its polka, if it has one, is a checked certificate for its block."""
+
+EMPTY_EVIDENCE = sha256(b"evidence").digest()
+
+
+def block_digest(block: Block) -> bytes:
+    """Return the value that validators vote for."""
+    return sha256(b"block" + msgspec.msgpack.encode(block)).digest()
+
+
+def proposal_signed_bytes(network: bytes, proposal: Proposal) -> bytes:
+    content = (proposal.block.height, proposal.round, proposal.valid_round, block_digest(proposal.block))
+    return signed_bytes(network, SignedKind.PROPOSAL, msgspec.msgpack.encode(content))

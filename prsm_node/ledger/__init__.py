@@ -1,0 +1,1 @@
+"""The FTNS ledger: a deterministic state machine, pure. Accounts reach it through a protocol."""
