@@ -1,0 +1,139 @@
+"""The values that a node shows over its control socket; keys on the socket are the field names.
+
+Hashes, keys and addresses are raw bytes, amounts integers of base units, times Unix milliseconds. The CLI
+makes them readable. Nothing here imports trio or libp2p.
+"""
+
+import msgspec
+
+
+class StatusView(msgspec.Struct, frozen=True):
+    node_id: str
+    """The libp2p peer id."""
+    name: str
+    network: bytes
+    """The genesis hash."""
+    version: str
+    height: int
+    """The last executed block; 0 before the first."""
+    block_hash: bytes
+    state_root: bytes
+    """Of the state after `height`."""
+    last_block_time_ms: int
+    """0 before the first block."""
+    peers: int
+    validators: int
+    voting: bool
+    not_voting_because: str
+    """One sentence; empty while voting."""
+    syncing: bool
+    sync_target: int
+    """The greatest height heard of; equal to `height` when not syncing."""
+    mempool: int
+    """Transactions admitted and not yet executed."""
+    finality_p50_ms: float | None
+    """Submission to finality, of the last transactions submitted at this node; None where there were none."""
+    finality_p99_ms: float | None
+    listen: list[str]
+    """Multiaddresses, each ending in /p2p/<node_id>."""
+    pid: int
+    started_ms: int
+
+
+class PeerView(msgspec.Struct, frozen=True):
+    node_id: str
+    address: str
+    outbound: bool
+    validator: bytes | None
+    """The validator key it proved to hold, if any."""
+    height: int
+    round_trip_ms: float | None
+    score: float
+    connected_since_ms: int
+    bytes_in: int
+    bytes_out: int
+
+
+class ValidatorView(msgspec.Struct, frozen=True):
+    key: bytes
+    name: str
+    power: int
+    this_node: bool
+    connected: bool
+    """A link to it stands now; true of this node itself."""
+
+
+class StrengthView(msgspec.Struct, frozen=True):
+    """Undoing the block takes faulty voters of more than `tolerated_power` (PROTOCOL, Strength)."""
+
+    tolerated_power: int
+    total_power: int
+
+
+class BlockView(msgspec.Struct, frozen=True):
+    height: int
+    hash: bytes
+    state_root: bytes
+    """Of the state after this block."""
+    proposer: bytes
+    round: int
+    """In which it was decided."""
+    time_ms: int
+    transactions: list[bytes]
+    """Hashes in order of execution."""
+    strength: StrengthView
+
+
+class TransactionView(msgspec.Struct, frozen=True):
+    hash: bytes
+    height: int | None
+    """None while it is pending."""
+    block_hash: bytes | None
+    index: int | None
+    """Its place in the block."""
+    outcome: str | None
+    """`executed`, or the name of the reason for which it failed and paid its fee; None while pending."""
+    raw: bytes
+
+
+class AccountView(msgspec.Struct, frozen=True):
+    address: bytes
+    balance: int
+    nonce: int
+    """Executed transactions so far; 0 and a balance of 0 for an address without an account."""
+    next_nonce: int
+    """The nonce a new transaction should have, counting what is pending here."""
+
+
+class HistoryView(msgspec.Struct, frozen=True):
+    position: int
+    """Orders the ledger's transactions; hand it back as `before` to go on."""
+    hash: bytes
+    height: int
+    time_ms: int
+    sender: bytes
+    nonce: int
+    fee: int
+    transfers: list[tuple[bytes, int]]
+    """(to, amount), those that touch the account asked for."""
+    memo: bytes
+    outcome: str
+
+
+class NetworkView(msgspec.Struct, frozen=True):
+    genesis_hash: bytes
+    name: str
+    fee_min: int
+    parameters: dict[str, int | str]
+
+
+class FinalBlock(msgspec.Struct, frozen=True):
+    """A block as it becomes final here: decided, durable and executed."""
+
+    height: int
+    block_hash: bytes
+    time_ms: int
+    transactions: list[bytes]
+    """Hashes of what has a receipt in it, in order of execution."""
+    failed: list[bytes]
+    """Those of them that paid their fee and did nothing else."""
