@@ -1,0 +1,126 @@
+"""The configuration of one node: every setting declared once, with its default, range and explanation.
+
+config_file.py reads H/config.toml, the environment and flags into a checked Config, and writes the file whose
+comments are the descriptions below. Nothing that nodes must agree on is here; that is in the genesis.
+"""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from prsm_node.errors import OperatorError
+
+Multiaddrs = Annotated[tuple[str, ...], Meta(max_length=256)]
+
+DEFAULT_PORT: Final = 7_100
+
+
+class ConfigError(OperatorError):
+    """A setting that is unknown, of the wrong type or out of range; the message names it and the remedy."""
+
+
+class NodeSettings(msgspec.Struct, frozen=True):
+    """This node among its peers."""
+
+    name: Annotated[str, Meta(description="What lists and logs call this node.", max_length=64)] = "node"
+
+
+class NetworkSettings(msgspec.Struct, frozen=True):
+    """Where this node listens and whom it finds."""
+
+    host: Annotated[
+        str, Meta(description="The address to listen on; 0.0.0.0 is every interface.", max_length=255)
+    ] = "0.0.0.0"
+    port: Annotated[int, Meta(description="The TCP port to listen on.", ge=1, le=65_535)] = DEFAULT_PORT
+    advertise: Annotated[
+        Multiaddrs, Meta(description="Multiaddrs to tell peers instead of the listening one, behind NAT.")
+    ] = ()
+    bootstrap: Annotated[
+        Multiaddrs, Meta(description="Peers to dial first, as /ip4/203.0.113.7/tcp/7100/p2p/12D3KooW...")
+    ] = ()
+    mdns: Annotated[bool, Meta(description="Find peers on the local network by multicast DNS.")] = True
+    dht: Annotated[bool, Meta(description="Find peers through the Kademlia DHT.")] = True
+    peers_max: Annotated[int, Meta(description="Connections at once.", ge=1, le=300)] = 64
+    heartbeat_s: Annotated[
+        float,
+        Meta(description="Seconds between heartbeats; a peer that misses three is dropped.", ge=0.2, le=60),
+    ] = 2.0
+
+
+class ConsensusSettings(msgspec.Struct, frozen=True):
+    """This node's own part in consensus; what all must share is in the genesis."""
+
+    vote: Annotated[bool, Meta(description="Vote, where this node's validator key is in the set.")] = True
+    twin_wait_s: Annotated[
+        float,
+        Meta(description="Longest wait at start to hear whether our key votes elsewhere.", ge=0.1, le=60),
+    ] = 0.8
+
+
+class MempoolSettings(msgspec.Struct, frozen=True):
+    """Bounds on transactions that are in no block yet."""
+
+    transactions_max: Annotated[
+        int, Meta(description="Pending transactions held.", ge=100, le=10_000_000)
+    ] = 100_000
+    bytes_max: Annotated[
+        int, Meta(description="Bytes of pending transactions held.", ge=1_048_576, le=2**34)
+    ] = 67_108_864
+    sender_max: Annotated[
+        int, Meta(description="Pending transactions of one sender.", ge=1, le=1_000_000)
+    ] = 4_096
+    batch_ms: Annotated[int, Meta(description="A batch closes after this time.", ge=1, le=1_000)] = 10
+    batch_bytes: Annotated[int, Meta(description="A batch closes at this size.", ge=16_384, le=524_288)] = (
+        65_536
+    )
+    signature_workers: Annotated[int, Meta(description="Processes that check signatures.", ge=1, le=64)] = 1
+
+
+class StorageSettings(msgspec.Struct, frozen=True):
+    """What stays on disk."""
+
+    retain_blocks: Annotated[int, Meta(description="Blocks kept; 0 keeps them all.", ge=0, le=2**62)] = 0
+    commit_s: Annotated[
+        float, Meta(description="Longest time between commits of the state under load.", ge=0.05, le=10)
+    ] = 1.0
+    free_mb_min: Annotated[
+        int, Meta(description="Free disk below which no transactions are accepted.", ge=1, le=1_048_576)
+    ] = 256
+
+
+class LogSettings(msgspec.Struct, frozen=True):
+    """What is said, how, and how long it is kept."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least level that is written.")
+    ] = "info"
+    json: Annotated[bool, Meta(description="One JSON object a line on stderr instead of text.")] = False
+    file_mb_max: Annotated[
+        int, Meta(description="The size at which logs/daemon.log is rotated.", ge=1, le=10_240)
+    ] = 64
+    files: Annotated[int, Meta(description="Rotated files kept besides the current one.", ge=0, le=100)] = 4
+
+
+class KeystoreSettings(msgspec.Struct, frozen=True):
+    """How the keys are unlocked."""
+
+    passphrase_file: Annotated[
+        str,
+        Meta(
+            description="A file of mode 0600, relative to the home; if empty, PRSM_PASSPHRASE or a prompt.",
+            max_length=4_096,
+        ),
+    ] = ""
+
+
+class Config(msgspec.Struct, frozen=True):
+    """A checked configuration; in code, `msgspec.structs.replace` makes others from it."""
+
+    node: NodeSettings = NodeSettings()
+    network: NetworkSettings = NetworkSettings()
+    consensus: ConsensusSettings = ConsensusSettings()
+    mempool: MempoolSettings = MempoolSettings()
+    storage: StorageSettings = StorageSettings()
+    log: LogSettings = LogSettings()
+    keystore: KeystoreSettings = KeystoreSettings()
