@@ -1,0 +1,1 @@
+"""What lasts: the journal of what was promised, and LMDB for the state derived from it."""
