@@ -1,0 +1,198 @@
+"""Who is provably guilty (PROTOCOL, Evidence): equivocation and amnesia, from signed messages alone.
+
+Each piece embeds what was signed and needs nothing else to be judged but the network id; that the guilty was
+a validator then is for the reader, who has the sets. An honest validator, restarts included, can sign none of
+these pairs: the guard keeps it from two messages at one place, and `polka_round` tells a lock given up for a
+later polka from one forgotten (tests/consensus/test_evidence.py exhausts small networks).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations
+
+import msgspec
+
+from consensus.blocks import Proposal, proposal_signed_bytes
+from consensus.certificates import Certificate, votes_of
+from consensus.dissemination.acknowledgements import Acknowledgement, acknowledgement_signed_bytes
+from consensus.dissemination.batches import BatchHeader, batch_content, batch_signed_bytes
+from consensus.votes import NIL, Vote, VoteKind, vote_content, vote_signed_bytes, well_formed
+
+Check = Callable[[bytes, bytes, bytes], bool]
+"""(key, signature, message) -> whether the signature is the key's over the message."""
+
+
+class VoteEquivocation(msgspec.Struct, frozen=True, array_like=True, tag="vote", forbid_unknown_fields=True):
+    """Two votes of one kind at one (height, round)."""
+
+    first: Vote
+    second: Vote
+
+
+class ProposalEquivocation(
+    msgspec.Struct, frozen=True, array_like=True, tag="proposal", forbid_unknown_fields=True
+):
+    """Two proposals at one (height, round). Their polkas are not signed, and are left out."""
+
+    first: Proposal
+    second: Proposal
+
+
+class BatchEquivocation(
+    msgspec.Struct, frozen=True, array_like=True, tag="batch", forbid_unknown_fields=True
+):
+    """Two batches of one author at one sequence."""
+
+    first: BatchHeader
+    second: BatchHeader
+
+
+class AcknowledgementEquivocation(
+    msgspec.Struct, frozen=True, array_like=True, tag="acknowledgement", forbid_unknown_fields=True
+):
+    """Two digests acknowledged at one (author, sequence)."""
+
+    first: Acknowledgement
+    second: Acknowledgement
+
+
+class Amnesia(msgspec.Struct, frozen=True, array_like=True, tag="amnesia", forbid_unknown_fields=True):
+    """A lock forgotten: a later prevote for another value that names no polka above the lock."""
+
+    precommit: Vote
+    prevote: Vote
+
+
+Evidence = VoteEquivocation | ProposalEquivocation | BatchEquivocation | AcknowledgementEquivocation | Amnesia
+
+
+def guilty(evidence: Evidence) -> bytes:
+    """Return the key that the evidence convicts."""
+    if isinstance(evidence, VoteEquivocation):
+        return evidence.first.voter
+    if isinstance(evidence, ProposalEquivocation):
+        return evidence.first.proposer
+    if isinstance(evidence, BatchEquivocation):
+        return evidence.first.author
+    if isinstance(evidence, AcknowledgementEquivocation):
+        return evidence.first.voter
+    return evidence.precommit.voter
+
+
+def is_equivocation(first: Vote, second: Vote) -> bool:
+    """Whether one voter signed two contents where an honest one signs once. Marks are content too."""
+    return (
+        first.voter == second.voter
+        and first.kind is second.kind
+        and first.height == second.height
+        and first.round == second.round
+        and (first.value, first.polka_round, first.diverged)
+        != (second.value, second.polka_round, second.diverged)
+    )
+
+
+def is_amnesia(precommit: Vote, prevote: Vote) -> bool:
+    """PROTOCOL: precommit(r, v) and prevote(r', v', polka_round j) with r < r', v != v', j <= r.
+
+    Neither the pair alone nor the proposal's valid_round may be looked at instead: both convict the honest.
+    """
+    return (
+        precommit.voter == prevote.voter
+        and precommit.kind is VoteKind.PRECOMMIT
+        and prevote.kind is VoteKind.PREVOTE
+        and precommit.height == prevote.height
+        and precommit.round < prevote.round
+        and precommit.value is not NIL
+        and prevote.value is not NIL
+        and precommit.value != prevote.value
+        and prevote.polka_round <= precommit.round
+    )
+
+
+def evidence_of_votes(first: Vote, second: Vote) -> VoteEquivocation | Amnesia | None:
+    """Return what two votes prove together, if anything."""
+    if is_equivocation(first, second):
+        return VoteEquivocation(first, second)
+    if is_amnesia(first, second):
+        return Amnesia(first, second)
+    if is_amnesia(second, first):
+        return Amnesia(second, first)
+    return None
+
+
+def evidence_of_proposals(first: Proposal, second: Proposal) -> ProposalEquivocation | None:
+    """Return what two proposals prove together, if anything."""
+    same_place = (first.proposer, first.height, first.round) == (second.proposer, second.height, second.round)
+    if not same_place or (first.valid_round, first.block) == (second.valid_round, second.block):
+        return None
+    bare = (msgspec.structs.replace(proposal, polka=None) for proposal in (first, second))
+    return ProposalEquivocation(*bare)
+
+
+def verify(evidence: Evidence, network: bytes, check: Check) -> bool:
+    """Whether this proves guilt: the messages clash as their kind says, and both signatures are good."""
+    if isinstance(evidence, VoteEquivocation):
+        votes = (evidence.first, evidence.second)
+        return is_equivocation(*votes) and _votes_signed(votes, network, check)
+    if isinstance(evidence, Amnesia):
+        votes = (evidence.precommit, evidence.prevote)
+        return is_amnesia(*votes) and _votes_signed(votes, network, check)
+    if isinstance(evidence, ProposalEquivocation):
+        proposals = (evidence.first, evidence.second)
+        return evidence_of_proposals(*proposals) is not None and all(
+            check(p.proposer, p.signature, proposal_signed_bytes(network, p)) for p in proposals
+        )
+    if isinstance(evidence, BatchEquivocation):
+        batches = (evidence.first, evidence.second)
+        clash = (
+            evidence.first.author == evidence.second.author
+            and evidence.first.sequence == evidence.second.sequence
+            and batch_content(evidence.first) != batch_content(evidence.second)
+        )
+        return clash and all(check(b.author, b.signature, batch_signed_bytes(network, b)) for b in batches)
+    acks = (evidence.first, evidence.second)
+    clash = (
+        evidence.first.voter == evidence.second.voter
+        and (evidence.first.author, evidence.first.sequence)
+        == (evidence.second.author, evidence.second.sequence)
+        and evidence.first.digest != evidence.second.digest
+    )
+    return clash and all(
+        check(a.voter, a.signature, acknowledgement_signed_bytes(network, a.author, a.sequence, a.digest))
+        for a in acks
+    )
+
+
+def _votes_signed(votes: Iterable[Vote], network: bytes, check: Check) -> bool:
+    return all(well_formed(v) and check(v.voter, v.signature, vote_signed_bytes(network, v)) for v in votes)
+
+
+def evidence_among(votes: Iterable[Vote]) -> Iterator[VoteEquivocation | Amnesia]:
+    """Yield every proof of guilt among these votes, once a pair. Quadratic in the votes of one."""
+    places: dict[tuple[bytes, int], dict[tuple[VoteKind, bytes], Vote]] = {}
+    for vote in votes:
+        # Votes of one content differ at most in signature and prove the same.
+        places.setdefault((vote.voter, vote.height), {})[vote.kind, vote_content(vote)] = vote
+    for of_one in places.values():
+        for first, second in combinations(of_one.values(), 2):
+            found = evidence_of_votes(first, second)
+            if found is not None:
+                yield found
+
+
+def conflicting_certificates(
+    first: Certificate, second: Certificate, polkas: Iterable[Certificate] = ()
+) -> dict[bytes, VoteEquivocation | Amnesia]:
+    """Return whom two decisions at one height convict, each with a proof; empty where they do not conflict.
+
+    `polkas` are the certificates of prevotes that a node kept of this height. Two decisions in one round need
+    none. Of different rounds, the amnesia lies in the polkas after the earlier one: who precommitted there
+    then prevoted for another value without a polka in between. At least `guilty_on_a_fork(total)` power
+    is convicted while less than a quorum is faulty.
+    """
+    if first.height != second.height or first.value == second.value:
+        return {}
+    convicted: dict[bytes, VoteEquivocation | Amnesia] = {}
+    known = [vote for certificate in (first, second, *polkas) for vote in votes_of(certificate)]
+    for found in evidence_among(vote for vote in known if vote.height == first.height):
+        convicted.setdefault(guilty(found), found)
+    return convicted
