@@ -14,6 +14,8 @@ from prsm_node.errors import OperatorError
 Multiaddrs = Annotated[tuple[str, ...], Meta(max_length=256)]
 
 DEFAULT_PORT: Final = 7_100
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""As the genesis has it for validators: a name appears in logs and tables as it is."""
 
 
 class ConfigError(OperatorError):
@@ -23,7 +25,9 @@ class ConfigError(OperatorError):
 class NodeSettings(msgspec.Struct, frozen=True):
     """This node among its peers."""
 
-    name: Annotated[str, Meta(description="What lists and logs call this node.", max_length=64)] = "node"
+    name: Annotated[
+        str, Meta(description="What lists and logs call this node.", max_length=64, pattern=NAME_PATTERN)
+    ] = "node"
 
 
 class NetworkSettings(msgspec.Struct, frozen=True):

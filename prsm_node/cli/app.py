@@ -1,0 +1,102 @@
+"""The root of the command line: finds a command in the table, loads it, and turns mistakes into one sentence.
+
+click alone draws the root's help; typer is loaded with the command that is called, so that `--help` is quick.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from textwrap import dedent
+from typing import Any, Final
+
+import click
+
+from prsm_node.cli.commands import COMMANDS, GROUPS, SECTIONS
+from prsm_node.cli.errors import reported
+from prsm_node.cli.home_options import home_option
+
+PROGRAM: Final = "prsm-node"
+ABOUT: Final = "Run a node of the PRSM network, look at it, and pay in FTNS."
+CONTEXT: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def loaded(name: str) -> click.Command:
+    """Import the command called `name` in the table and make typer read its annotations."""
+    import typer
+
+    target = COMMANDS[name].target
+    module_name, function_name = target.split(":")
+    function = getattr(import_module(f"prsm_node.cli.{module_name}"), function_name)
+    leaf = typer.Typer(add_completion=False, rich_markup_mode=None)
+    leaf.command(name.split()[-1], context_settings=CONTEXT, help=_help_of(name, function.__doc__))(function)
+    command = typer.main.get_command(leaf)
+    command.params.append(home_option())
+    return command
+
+
+def _help_of(name: str, docstring: str | None) -> str:
+    """The table's line, then what the function's docstring adds after its own first line."""
+    _, _, details = (docstring or "").partition("\n")
+    return f"{COMMANDS[name].help}\n\n{dedent(details).strip()}".strip()
+
+
+class CommandGroup(click.Group):
+    """Commands from the table whose names begin with `prefix`, loaded when called."""
+
+    def __init__(self, name: str, prefix: str, help: str) -> None:
+        super().__init__(
+            name, help=help, context_settings=CONTEXT, params=[home_option()], no_args_is_help=True
+        )
+        self._prefix = prefix
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        names = [name.removeprefix(self._prefix) for name in COMMANDS if name.startswith(self._prefix)]
+        return list(dict.fromkeys(name.split()[0] for name in names))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = self._prefix + cmd_name
+        if name in COMMANDS:
+            return loaded(name)
+        if not self._prefix and cmd_name in GROUPS:
+            return CommandGroup(cmd_name, f"{cmd_name} ", GROUPS[cmd_name])
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
+            raise click.UsageError(_unknown(self._prefix, args[0], self.list_commands(ctx)), ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(len(name) for name in COMMANDS if name.startswith(self._prefix)) - len(self._prefix)
+        for title, section in SECTIONS.items():
+            rows = [
+                (name.removeprefix(self._prefix).ljust(width), entry.help)
+                for name, entry in section.items()
+                if name.startswith(self._prefix)
+            ]
+            if rows:
+                with formatter.section(title if not self._prefix else "Commands"):
+                    formatter.write_dl(rows)
+
+
+def _unknown(prefix: str, name: str, names: list[str]) -> str:
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(name, names, n=1)
+    remedy = f"did you mean {prefix}{nearest[0]}?" if nearest else f"try {PROGRAM} {prefix}--help"
+    return f"there is no command {prefix}{name}; {remedy}"
+
+
+root: Final = CommandGroup(PROGRAM, "", ABOUT)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return the exit code: 0 done, 1 not done, 2 not understood, 130 interrupted."""
+    return reported(lambda: root.main(list(arguments), prog_name=PROGRAM, standalone_mode=False))
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))

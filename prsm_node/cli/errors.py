@@ -1,0 +1,59 @@
+"""The one place where a failure becomes what the operator reads: a sentence on stderr and an exit code.
+
+A traceback means a fault of the program, never of the operator, and so it is let through.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import click
+
+from prsm_node.errors import OperatorError
+
+NOT_DONE: Final = 1
+NOT_UNDERSTOOD: Final = 2
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+
+
+def reported(command: Callable[[], object]) -> int:
+    """Run `command`, say what went wrong, and return the exit code; a command may return its own."""
+    try:
+        outcome = command()
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return NOT_UNDERSTOOD
+    except click.UsageError as error:
+        _say_usage(error)
+        return NOT_UNDERSTOOD
+    except click.ClickException as error:
+        _say(error.format_message())
+        return NOT_DONE
+    except click.Abort:
+        _say("interrupted")
+        return INTERRUPTED
+    except OperatorError as error:
+        _say(str(error))
+        return NOT_DONE
+    except BrokenPipeError:
+        # Who read our output has gone, as `head` does; Python would complain again when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_DONE
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _say(f"{error.filename}: {(error.strerror or type(error).__name__).lower()}")
+        return NOT_DONE
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _say_usage(error: click.UsageError) -> None:
+    message = error.format_message().rstrip(".")
+    where = error.ctx.command_path if error.ctx is not None else "prsm-node"
+    _say(message if "?" in message or "--help" in message else f"{message}; see {where} --help")
+
+
+def _say(sentence: str) -> None:
+    print(f"prsm-node: {sentence}", file=sys.stderr, flush=True)
