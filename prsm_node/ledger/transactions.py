@@ -64,9 +64,13 @@ _encoder = msgspec.msgpack.Encoder()
 def decode_transaction(raw: bytes) -> Transaction:
     """Raise MalformedTransaction. The signature is not checked here."""
     if len(raw) > TRANSACTION_BYTES_MAX:
-        raise MalformedTransaction(f"transaction is {len(raw)} bytes; at most {TRANSACTION_BYTES_MAX} are allowed")
+        raise MalformedTransaction(
+            f"transaction is {len(raw)} bytes; at most {TRANSACTION_BYTES_MAX} are allowed"
+        )
     if not raw.startswith(ED25519_HEAD) or raw[-SIGNATURE_TAIL : -SIGNATURE_TAIL + 2] != b"\xc4\x40":
-        raise MalformedTransaction("transaction does not begin with an Ed25519 sender and end with a signature")
+        raise MalformedTransaction(
+            "transaction does not begin with an Ed25519 sender and end with a signature"
+        )
     try:
         return _decoder.decode(raw)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:

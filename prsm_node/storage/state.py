@@ -1,0 +1,529 @@
+"""The state of the chain on this node: executes blocks, commits them, answers what others ask of them.
+
+Durability lives in the journal; this is derived from it. `execute` changes memory only, `commit` brings what
+was executed so far into LMDB in a worker thread while the next blocks are executed on top. After a crash the
+node executes again what the journal has above `durable_height`, and arrives at the same roots, whatever the
+commit points were. All methods belong on one thread, the event loop's.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final, Protocol, TypeVar
+
+import lmdb
+import msgspec
+import trio
+
+from consensus.blocks import Block
+from consensus.bounds import Digest
+from consensus.certificates import Certificate
+from prsm_node.genesis import Genesis, GenesisValidator
+from prsm_node.ledger.accounts import Account
+from prsm_node.ledger.execution import Executed, execute, transactions_of
+from prsm_node.ledger.outcomes import FIRST_UNCHARGED, Outcome, Receipt
+from prsm_node.ledger.parameters import Parameters
+from prsm_node.ledger.roots import AccountProof, state_root
+from prsm_node.ledger.supply import Supply
+from prsm_node.storage import history
+from prsm_node.storage.accounts import AccountStore, FrozenAccounts
+from prsm_node.storage.blocks import BatchRecord, BlockRecord, BlockStore, FrozenBlocks, StoredBlock, rows_of
+from prsm_node.storage.environment import MAP_BYTES, Environment, MapFull
+from prsm_node.storage.errors import StorageError
+from prsm_node.storage.history import Bodies, FoundTransaction, ReadBody, UnknownPosition
+from prsm_node.storage.transaction_index import TransactionIndex
+
+SCHEMA: Final = 1
+COMMIT_AFTER_S: Final = 1.0
+COMMIT_AFTER_TRANSACTIONS: Final = 4_000
+# Below this many transactions since the last commit began, a commit costs less than anyone would notice, and
+# whoever reads LMDB from another process sees each block at once.
+LIGHT_TRANSACTIONS: Final = 64
+LIGHT_AFTER_S: Final = 0.02
+# About 25 MB of changed buckets and pending rows; a node whose disk cannot follow has to wait here.
+UNCOMMITTED_TRANSACTIONS_MAX: Final = 65_536
+READER_CHECK_S: Final = 10.0
+HISTORY_PAGE: Final = 50
+
+_HEAD_KEY: Final = b"head"
+_GENESIS_KEY: Final = b"genesis"
+_OWN: Final = b"own/"
+"""Prefix of the keys that callers keep beside the state."""
+
+T = TypeVar("T")
+
+
+class Offload(Protocol):
+    """Runs a function where it may block; a simulation hands in one that runs it at once."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The record by which a committed state is found whole again."""
+
+    schema: int
+    height: Annotated[int, msgspec.Meta(ge=0)]
+    digest: Digest
+    """Of the block at `height`; of the genesis at 0."""
+    time_ms: int
+    root: Digest
+    accounts: int
+    supply: Supply
+
+
+class Execution(msgspec.Struct, frozen=True):
+    """What executing a block gave."""
+
+    height: int
+    digest: bytes
+    state_root: bytes
+    """After the block."""
+    time_ms: int
+    executed: Executed
+
+    @property
+    def transactions(self) -> int:
+        """How many the block holds, skipped ones included."""
+        return len(self.executed.hashes)
+
+    @property
+    def charged(self) -> int:
+        """How many paid their fee, hence have a receipt for good."""
+        return sum(1 for outcome in self.executed.outcomes if outcome < FIRST_UNCHARGED)
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        """One a transaction, in order of execution; those not charged may be ordered again."""
+        return self.executed.receipts
+
+    @property
+    def nonces(self) -> dict[bytes, int]:
+        """The next nonce of each sender that the block moved."""
+        return self.executed.nonces
+
+
+class State:
+    """Open with `State.open`."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        genesis: Genesis,
+        read_body: ReadBody,
+        clock: Callable[[], float],
+        offload: Offload,
+        directory: Path,
+    ) -> None:
+        self._environment = environment
+        self._genesis = genesis
+        self._clock = clock
+        self._offload = offload
+        self._blocks = BlockStore(environment)
+        self._bodies = Bodies(read_body)
+        self._index = TransactionIndex(directory / "index")
+        self._committing = trio.Lock()
+        self._since_commit = 0
+        self._committed_at = clock()
+        self._staged: dict[bytes, bytes] = {}
+        stored = environment.get(environment.meta, _HEAD_KEY)
+        if stored is None:
+            self._accounts = AccountStore(environment, 0)
+            self._found(genesis)
+        else:
+            self._head = _read_head(stored, directory)
+            self._accounts = AccountStore(environment, self._head.accounts)
+            self._check(genesis, directory)
+        self._durable = self._head.height
+        self._genesis_root = self._root_of_genesis()
+        self._index.open(self._durable, self._blocks.rows)
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        genesis: Genesis,
+        read_body: ReadBody,
+        *,
+        map_bytes: int = MAP_BYTES,
+        sync: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        offload: Offload = trio.to_thread.run_sync,
+    ) -> "State":
+        """Open the state in `directory`, or lay down the genesis there; raise StorageError.
+
+        `read_body` gives the body at a position in the journal. Opening hashes all accounts (0.1 s for each
+        million) and so checks every record against the stored root.
+        """
+        environment = Environment(directory, map_bytes, sync)
+        try:
+            return cls(environment, genesis, read_body, clock, offload, directory)
+        except (lmdb.Error, OSError) as error:
+            environment.close()
+            raise StorageError(f"the state in {directory} cannot be read: {error}; check the disk") from None
+        except BaseException:
+            environment.close()
+            raise
+
+    # What stands
+
+    @property
+    def height(self) -> int:
+        """Of the last executed block; 0 before the first."""
+        return self._head.height
+
+    @property
+    def durable_height(self) -> int:
+        """Of the last committed block: the journal is needed above it, and for bodies."""
+        return self._durable
+
+    @property
+    def digest(self) -> bytes:
+        """Of the last executed block; the genesis hash at height 0."""
+        return self._head.digest
+
+    @property
+    def time_ms(self) -> int:
+        """Of the last executed block; the genesis' at height 0."""
+        return self._head.time_ms
+
+    @property
+    def genesis(self) -> Genesis:
+        return self._genesis
+
+    @property
+    def parameters(self) -> Parameters:
+        return self._genesis.parameters
+
+    @property
+    def supply(self) -> Supply:
+        return self._head.supply
+
+    @property
+    def accounts(self) -> int:
+        """How many exist."""
+        return self._accounts.count
+
+    def validators(self, height: int) -> tuple[GenesisValidator, ...]:
+        """Return the set in force at `height`: the genesis' own, until a module of the ledger changes it.
+
+        A change made by block h is named in header h + 2 and in force from h + 3 (PROTOCOL, Blocks 1), so
+        that the state after `height - 3` suffices to answer.
+        """
+        assert height >= 1, f"no set votes on height {height}"
+        return self._genesis.validators
+
+    def next_set(self, height: int) -> tuple[GenesisValidator, ...]:
+        """Return the set whose hash the block at `height` names: that of `height + 1`."""
+        return self.validators(height + 1)
+
+    def state_root(self, height: int) -> bytes | None:
+        """Return the root after `height`, None for one above the executed ones."""
+        if height == self._head.height:
+            return self._head.root
+        if height == 0:
+            return self._genesis_root
+        record = self._blocks.block(height)
+        return None if record is None else record.state_root
+
+    def header_root(self, height: int) -> bytes | None:
+        """Return the root that block `height` must name: that after `height - 2`; None if not executed."""
+        return self.state_root(max(height - 2, 0))
+
+    # Executing
+
+    def execute(
+        self,
+        block: Block,
+        digest: bytes,
+        commit: Certificate,
+        batches: Sequence[BatchRecord],
+        bodies: Sequence[bytes],
+        invalid: Sequence[int] = (),
+    ) -> Execution:
+        """Execute the next block; batches and their bodies come in order of execution. Nothing is written.
+
+        `invalid`: indexes of transactions whose signature is known to be wrong, equal on all nodes.
+        """
+        height = block.height
+        assert height == self._head.height + 1, f"block {height} after {self._head.height}"
+        assert len(batches) == len(bodies), f"{len(batches)} batches, {len(bodies)} bodies"
+        raws: list[bytes] = []
+        counted = []
+        for batch, body in zip(batches, bodies, strict=True):
+            held = transactions_of(body)
+            raws += held
+            counted.append(BatchRecord(batch.author, batch.sequence, batch.digest, batch.position, len(held)))
+        accounts = self._accounts
+        accounts.begin()
+        try:
+            done = execute(accounts, self._head.supply, self.parameters, height, raws, invalid)
+            of_accounts = accounts.hash_changes()
+        finally:
+            accounts.end()
+        root = state_root(of_accounts, done.supply.root)
+        rows = rows_of(done)
+        self._blocks.add(BlockRecord(block, digest, root, tuple(counted)), commit, rows)
+        self._index.add(height, rows)
+        self._head = Head(SCHEMA, height, digest, block.time_ms, root, accounts.count, done.supply)
+        self._since_commit += len(raws)
+        return Execution(height, digest, root, block.time_ms, done)
+
+    def replace_commit(self, height: int, commit: Certificate) -> None:
+        """Keep this stronger certificate of an executed block; it is written with the next commit."""
+        assert 1 <= height <= self._head.height, f"height {height} is not executed"
+        self._blocks.replace_commit(height, commit)
+
+    # Committing
+
+    @property
+    def should_commit(self) -> bool:
+        """Whether now is the moment: after each block at light load, else each second or 4,000 transfers."""
+        if self._committing.locked() or not (
+            self._head.height > self._durable or self._blocks.commits_changed or self._staged
+        ):
+            return False
+        since_s = self._clock() - self._committed_at
+        return (
+            self._since_commit >= COMMIT_AFTER_TRANSACTIONS
+            or since_s >= COMMIT_AFTER_S
+            or (self._since_commit <= LIGHT_TRANSACTIONS and since_s >= LIGHT_AFTER_S)
+        )
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether so much waits for the disk that the node must await a commit before it executes more."""
+        return self._since_commit >= UNCOMMITTED_TRANSACTIONS_MAX
+
+    def put_meta(self, key: bytes, value: bytes) -> None:
+        """Keep a value of the caller's beside the state; written in the next commit."""
+        self._staged[key] = value
+
+    def meta(self, key: bytes) -> bytes | None:
+        """Return what was kept under this key."""
+        if key in self._staged:
+            return self._staged[key]
+        return self._environment.get(self._environment.meta, _OWN + key)
+
+    async def commit(self, meta: Callable[[int], Mapping[bytes, bytes]] | None = None) -> None:
+        """Make what was executed so far durable, in one transaction, while the loop goes on.
+
+        `meta` is called with the height that the commit will make durable and gives values to keep with it,
+        e.g. from where the journal is needed. Raise StorageError: nothing was written, and the next commit
+        tries it again. Once begun it is carried out even if cancelled.
+        """
+        async with self._committing:
+            with trio.CancelScope(shield=True):
+                frozen = self._freeze(meta)
+                try:
+                    await self._write(frozen)
+                except BaseException:
+                    self._thaw(frozen)
+                    raise
+                self._committed(frozen)
+                plan = self._index.plan(self._durable)
+                if plan is not None:
+                    try:
+                        self._index.written(await self._offload(partial(self._index.write_run, plan)))
+                    except OSError as error:
+                        raise StorageError(
+                            f"the transaction index in {self._environment.directory} cannot be written:"
+                            f" {error}; the state itself was; free some space"
+                        ) from None
+
+    async def tend(self) -> None:
+        """Clear dead readers and merge the transaction index in the background, for ever: run it as a
+        task."""
+        checked_at = self._clock()
+        while True:
+            await trio.sleep(1.0)
+            if self._clock() - checked_at >= READER_CHECK_S:
+                checked_at = self._clock()
+                self._environment.check_readers()
+            await self.merge_index()
+
+    async def merge_index(self) -> bool:
+        """Merge some runs of the transaction index in a worker thread, if there are enough; tell whether."""
+        wanted = self._index.merge_wanted()
+        if not wanted:
+            return False
+        with trio.CancelScope(shield=True):
+            try:
+                run = await self._offload(partial(self._index.merge, wanted))
+            except OSError:
+                # Look-ups work on the parts as well; when the disk has room again, so will the merge.
+                return False
+            self._index.merged(wanted, run)
+        return True
+
+    def check_readers(self) -> int:
+        """Clear the slots of readers whose process died, e.g. when a child did; return how many."""
+        return self._environment.check_readers()
+
+    def close(self) -> None:
+        """Close the files; what is not committed stays in the journal. Not while a commit is under way."""
+        assert not self._committing.locked(), "a commit is under way"
+        self._index.close()
+        self._environment.close()
+
+    # Looking up
+
+    def account(self, address: bytes) -> Account | None:
+        """Return the account as of the last executed block."""
+        return self._accounts.account(address)
+
+    def proof(self, address: bytes) -> AccountProof | None:
+        """Return a proof under the last executed block's root; `ledger.roots.verify_account` checks it."""
+        return self._accounts.proof(address, self._head.supply.root)
+
+    def block(self, height: int) -> StoredBlock | None:
+        record = self._blocks.block(height)
+        commit = None if record is None else self._blocks.commit(height)
+        return None if record is None or commit is None else StoredBlock(record, commit)
+
+    def raw_transactions(self, height: int) -> list[bytes]:
+        """Return a block's transactions in order of execution, skipped ones too; none for no block."""
+        record = self._blocks.block(height)
+        if record is None:
+            return []
+        return [raw for batch in record.batches for raw in self._bodies.of_batch(batch.position)]
+
+    def outcomes(self, height: int) -> list[Outcome]:
+        """Return what became of each transaction of a block, in order of execution."""
+        rows = self._blocks.rows(height)
+        return [] if rows is None else [Outcome(outcome) for outcome in rows.outcomes]
+
+    def transaction(self, digest: bytes) -> FoundTransaction | None:
+        """Return the charged transaction of this hash, None if there is none."""
+        for position in self._index.candidates(digest):
+            try:
+                found = history.find(self._blocks, self._bodies, position)
+            except UnknownPosition:
+                continue
+            if found.hash == digest:
+                return found
+        return None
+
+    def history(
+        self, address: bytes, limit: int = HISTORY_PAGE, before: int | None = None
+    ) -> list[FoundTransaction]:
+        """Return the account's transactions, newest first; `before`: the last position of the page before.
+
+        Raise UnknownPosition if `before` is not one of this account's.
+        """
+        account = self.account(address)
+        if account is None:
+            return []
+        return history.walk(self._blocks, self._bodies, address, account.last, limit, before)
+
+    # Within
+
+    def _freeze(self, meta: Callable[[int], Mapping[bytes, bytes]] | None) -> "_Frozen":
+        self._staged.update(meta(self._head.height) if meta is not None else {})
+        frozen = _Frozen(
+            self._head, self._accounts.freeze(), self._blocks.freeze(), dict(self._staged), self._since_commit
+        )
+        self._since_commit = 0
+        self._committed_at = self._clock()
+        return frozen
+
+    async def _write(self, frozen: "_Frozen") -> None:
+        while True:
+            self._environment.make_room(frozen.bytes_expected)
+            try:
+                await self._offload(partial(self._environment.write, frozen.put))
+            except MapFull:
+                self._environment.double_map()
+            else:
+                return
+
+    def _thaw(self, frozen: "_Frozen") -> None:
+        self._accounts.thaw()
+        self._blocks.thaw()
+        self._since_commit += frozen.transactions
+
+    def _committed(self, frozen: "_Frozen") -> None:
+        self._accounts.committed()
+        self._blocks.committed()
+        for key, value in frozen.meta.items():
+            if self._staged.get(key) == value:
+                del self._staged[key]
+        self._durable = frozen.head.height
+
+    def _found(self, genesis: Genesis) -> None:
+        """Lay down the genesis, in one transaction: a state is there wholly or not at all."""
+        accounts = self._accounts.fill((account.address, account.balance) for account in genesis.accounts)
+        supply = Supply(minted=genesis.supply, burned=0, treasury=0, in_accounts=genesis.supply)
+        supply.check(0)
+        count = self._accounts.count
+        root = state_root(self._accounts.tree.root(count), supply.root)
+        self._head = Head(SCHEMA, 0, genesis.hash, genesis.time_ms, root, count, supply)
+        frozen = _Frozen(self._head, accounts, FrozenBlocks([], [], []), {}, 0)
+
+        def put(transaction: lmdb.Transaction, environment: Environment) -> None:
+            frozen.put(transaction, environment)
+            transaction.put(_GENESIS_KEY, genesis.hash + root, db=environment.meta)
+
+        while True:
+            self._environment.make_room(frozen.bytes_expected)
+            try:
+                self._environment.write(put)
+            except MapFull:
+                self._environment.double_map()
+            else:
+                return
+
+    def _check(self, genesis: Genesis, directory: Path) -> None:
+        """Raise StorageError unless the stored state is this network's and undamaged."""
+        stored = self._environment.get(self._environment.meta, _GENESIS_KEY)
+        if stored is None or stored[:32] != genesis.hash:
+            raise StorageError(
+                f"the state in {directory} belongs to another network, not to {genesis.network}"
+                f" ({genesis.hash.hex()[:16]}); choose another home or bring the genesis it was made with"
+            )
+        of_accounts = self._accounts.hash_all()
+        if state_root(of_accounts, self._head.supply.root) != self._head.root:
+            raise StorageError(
+                f"the state in {directory} does not match its root and is damaged;"
+                " delete this directory, it is made again from the journal"
+            )
+
+    def _root_of_genesis(self) -> bytes:
+        stored = self._environment.get(self._environment.meta, _GENESIS_KEY)
+        assert stored is not None, "the genesis is not laid down"
+        return stored[32:]
+
+
+class _Frozen(msgspec.Struct, frozen=True):
+    """One generation of the state on its way to the disk."""
+
+    head: Head
+    accounts: FrozenAccounts
+    blocks: FrozenBlocks
+    meta: dict[bytes, bytes]
+    transactions: int
+
+    @property
+    def bytes_expected(self) -> int:
+        return self.accounts.bytes_expected + self.blocks.bytes_expected
+
+    def put(self, transaction: lmdb.Transaction, environment: Environment) -> None:
+        self.accounts.put(transaction, environment)
+        self.blocks.put(transaction, environment)
+        for key, value in self.meta.items():
+            transaction.put(_OWN + key, value, db=environment.meta)
+        transaction.put(_HEAD_KEY, msgspec.msgpack.encode(self.head), db=environment.meta)
+
+
+def _read_head(stored: bytes, directory: Path) -> Head:
+    try:
+        head = msgspec.msgpack.decode(stored, type=Head)
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        head = None
+    if head is None or head.schema != SCHEMA:
+        raise StorageError(
+            f"the state in {directory} was written by another version of this program;"
+            " delete this directory, it is made again from the journal"
+        )
+    return head
