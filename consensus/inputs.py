@@ -6,7 +6,7 @@
 
 import msgspec
 
-from consensus.blocks import CheckedProposal
+from consensus.blocks import Block, CheckedProposal
 from consensus.certificates import CheckedCertificate
 from consensus.dissemination.acknowledgements import CheckedAcknowledgement, CheckedTipCertificate
 from consensus.dissemination.batches import CheckedBatch
@@ -59,8 +59,7 @@ class BlockReceived(Input, frozen=True):
     """A block with the commit certificate that decides it: what sync and laggards are served with."""
 
     link: Link
-    proposal_block: bytes
-    """The encoded Block, whose digest the certificate names."""
+    block: Block
     certificate: CheckedCertificate
 
 

@@ -1,0 +1,280 @@
+"""Lanes: each author's chain of batches above its committed tip, its acknowledgements and certificates.
+
+PROTOCOL, "Lanes". Batches are kept by digest, since a faulty author may show two at one sequence and either may
+get the certificate; but one digest per (author, sequence) is acknowledged here, ever. The host keeps bodies.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from consensus.blocks import Tip
+from consensus.dissemination.acknowledgements import (
+    Acknowledgement,
+    CheckedAcknowledgement,
+    CheckedTipCertificate,
+    TipCertificate,
+)
+from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, CheckedBatch, batch_digest
+from consensus.effects import (
+    CastAcknowledgement,
+    CastBatch,
+    Effect,
+    FetchBatch,
+    ReportEvidence,
+    SendTipCertificate,
+)
+from consensus.evidence import BatchEquivocation
+from consensus.inputs import Link
+from consensus.quorum import is_quorum
+from consensus.validators import ValidatorSet
+
+
+class Lane:
+    """One author's lane. `batches` holds what lies above the committed tip, at most 2W of them."""
+
+    def __init__(self, author: bytes, committed: Tip) -> None:
+        self.author = author
+        self.committed = committed
+        self.batches: dict[bytes, CheckedBatch] = {}
+        self.acknowledged: dict[int, bytes] = {}
+        self.certificates: dict[int, CheckedTipCertificate] = {}
+        self.orphans: dict[bytes, tuple[Link, CheckedBatch]] = {}
+        """By the digest of the parent that is missing; as bounded as `batches`."""
+
+    def connects(self, header: BatchHeader) -> bool:
+        """Whether the chain from `header` back to the committed tip is at hand."""
+        if header.sequence == self.committed.sequence + 1:
+            return header.parent == self.committed.digest
+        parent = self.batches.get(header.parent)
+        return parent is not None and parent.sequence == header.sequence - 1
+
+    def commit(self, tip: Tip) -> None:
+        """Move the committed tip; batches at or below it, rivals among them, are forgotten here."""
+        assert tip.sequence > self.committed.sequence, (
+            f"lane goes back from {self.committed.sequence} to {tip.sequence}"
+        )
+        self.committed = tip
+        self.batches = {d: b for d, b in self.batches.items() if b.sequence > tip.sequence}
+        self.certificates = {s: c for s, c in self.certificates.items() if s > tip.sequence}
+        self.acknowledged = {s: d for s, d in self.acknowledged.items() if s > tip.sequence}
+        self.orphans = {d: o for d, o in self.orphans.items() if o[1].sequence > tip.sequence}
+
+
+class OwnBatch(msgspec.Struct):
+    """A batch of ours on its way to a certificate."""
+
+    header: CheckedBatch
+    digest: bytes
+    signatures: dict[bytes, bytes]
+
+
+class Lanes:
+    """All lanes, as one validator knows them.
+
+    Args:
+        me: this validator's key, or None for a node that only follows.
+        validators: the current set; its members may author batches.
+        window: W, how many batches a lane may run ahead of its committed tip.
+        advance_max: K, how many batches a block may advance a lane.
+    """
+
+    def __init__(self, me: bytes | None, validators: ValidatorSet, window: int, advance_max: int) -> None:
+        self.me = me
+        self.validators = validators
+        self.window = window
+        self.advance_max = advance_max
+        self._lanes = {key: Lane(key, Tip(key, 0, EMPTY_LANE)) for key in validators.powers}
+        self._own_head = Tip(me or b"", 0, EMPTY_LANE)
+        self._own: dict[bytes, OwnBatch] = {}
+
+    def lane(self, author: bytes) -> Lane | None:
+        return self._lanes.get(author)
+
+    def all(self) -> Iterable[Lane]:
+        return self._lanes.values()
+
+    def restore_committed(self, tips: Iterable[Tip]) -> None:
+        """Take the committed tips of a chain that was executed before."""
+        for tip in tips:
+            lane = self._lanes.setdefault(tip.author, Lane(tip.author, tip))
+            lane.committed = tip
+            if tip.author == self.me and tip.sequence > self._own_head.sequence:
+                self._own_head = tip
+
+    def restore_batch(self, batch: CheckedBatch, acknowledgement: CheckedAcknowledgement | None) -> None:
+        """Take back what the journal holds: a batch stored, and the acknowledgement given for it."""
+        digest = batch_digest(batch)
+        lane = self._lanes.get(batch.author)
+        own = batch.author == self.me
+        if own and batch.sequence > self._own_head.sequence:
+            self._own_head = Tip(batch.author, batch.sequence, digest)
+        if lane is None or batch.sequence <= lane.committed.sequence:
+            return
+        lane.batches[digest] = batch
+        if acknowledgement is not None:
+            lane.acknowledged[batch.sequence] = digest
+            if own:
+                self._own[digest] = OwnBatch(
+                    batch, digest, {acknowledgement.voter: acknowledgement.signature}
+                )
+
+    def change_set(self, validators: ValidatorSet) -> None:
+        """Let new members author batches. A leaver's lane closes: it is no longer listed (Lanes 3)."""
+        self.validators = validators
+        for key in validators.powers:
+            self._lanes.setdefault(key, Lane(key, Tip(key, 0, EMPTY_LANE)))
+        for key in [key for key in self._lanes if validators.power(key) == 0]:
+            del self._lanes[key]
+
+    # --- own lane ---------------------------------------------------------------------------------------------
+
+    def room(self) -> int:
+        """How many more batches this node may author before one is committed (Lanes 4)."""
+        lane = self._lanes.get(self.me or b"")
+        return 0 if lane is None else self.window - (self._own_head.sequence - lane.committed.sequence)
+
+    def outstanding(self) -> int:
+        """How many own batches lack a certificate."""
+        return len(self._own)
+
+    def seal(self, body: bytes) -> list[Effect]:
+        """Chain a body of ours into our lane."""
+        assert self.me is not None, "a node without a validator key authors no batch"
+        assert self.room() > 0, "the own lane has no room; ask room() before sealing"
+        header = BatchHeader(self.me, self._own_head.sequence + 1, self._own_head.digest, body)
+        self._own_head = Tip(self.me, header.sequence, batch_digest(header))
+        return [CastBatch(header)]
+
+    def batch_cast(self, batch: CheckedBatch, acknowledgement: CheckedAcknowledgement) -> list[Effect]:
+        """Our batch is durable and on its way, and we are the first to acknowledge it."""
+        digest = batch_digest(batch)
+        lane = self._lanes.get(batch.author)
+        if lane is None or batch.sequence <= lane.committed.sequence:
+            return []
+        lane.batches[digest] = batch
+        lane.acknowledged[batch.sequence] = digest
+        self._own[digest] = OwnBatch(batch, digest, {acknowledgement.voter: acknowledgement.signature})
+        return self._certify(self._own[digest])
+
+    def receive_acknowledgement(self, acknowledgement: CheckedAcknowledgement) -> list[Effect]:
+        """Count one acknowledgement of an own batch; a quorum certifies it."""
+        own = self._own.get(acknowledgement.digest)
+        if own is None or own.header.sequence != acknowledgement.sequence:
+            return []
+        if self.validators.power(acknowledgement.voter) == 0:
+            return []
+        own.signatures.setdefault(acknowledgement.voter, acknowledgement.signature)
+        return self._certify(own)
+
+    def _certify(self, own: OwnBatch) -> list[Effect]:
+        power = sum(self.validators.power(voter) for voter in own.signatures)
+        if not is_quorum(power, self.validators.total):
+            return []
+        del self._own[own.digest]
+        certificate = CheckedTipCertificate(
+            TipCertificate(
+                own.header.author, own.header.sequence, own.digest, tuple(sorted(own.signatures.items()))
+            )
+        )
+        self._lanes[own.header.author].certificates[own.header.sequence] = certificate
+        return [SendTipCertificate(certificate)]
+
+    def uncertified(self) -> list[bytes]:
+        """The digests of own batches that lack a certificate, oldest first."""
+        return [own.digest for own in sorted(self._own.values(), key=lambda own: own.header.sequence)]
+
+    def own_certificate(self) -> CheckedTipCertificate | None:
+        """The furthest certificate of our lane that no block has ordered yet."""
+        lane = self._lanes.get(self.me or b"")
+        if lane is None or not lane.certificates:
+            return None
+        return lane.certificates[max(lane.certificates)]
+
+    # --- all lanes --------------------------------------------------------------------------------------------
+
+    def wants(self, header: BatchHeader) -> bool:
+        """Whether a batch is worth checking: near its lane's committed tip, not yet held."""
+        lane = self._lanes.get(header.author)
+        if lane is None or header.author == self.me:
+            return False
+        ahead = header.sequence - lane.committed.sequence
+        return 0 < ahead <= self.window and len(lane.batches) < 2 * self.window
+
+    def holds(self, author: bytes, digest: bytes) -> bool:
+        lane = self._lanes.get(author)
+        return lane is not None and digest in lane.batches
+
+    def receive_batch(self, batch: CheckedBatch, link: Link) -> list[Effect]:
+        """Lanes 2: hold the chain, then acknowledge one digest per (author, sequence), ever."""
+        lane = self._lanes.get(batch.author)
+        if lane is None or not 0 < batch.sequence - lane.committed.sequence <= self.window:
+            return []
+        if not lane.connects(batch):
+            below = batch.sequence > lane.committed.sequence + 1
+            if not below or len(lane.orphans) >= self.window:
+                return []
+            lane.orphans[batch.parent] = (link, batch)
+            return [FetchBatch(batch.author, batch.parent, link)]
+        effects = self._hold(lane, batch)
+        digest = batch_digest(batch)
+        while (orphan := lane.orphans.pop(digest, None)) is not None:
+            effects += self._hold(lane, orphan[1])
+            digest = batch_digest(orphan[1])
+        return effects
+
+    def _hold(self, lane: Lane, batch: CheckedBatch) -> list[Effect]:
+        digest = batch_digest(batch)
+        effects: list[Effect] = []
+        given = lane.acknowledged.get(batch.sequence)
+        if digest not in lane.batches:
+            if len(lane.batches) >= 2 * self.window:
+                return []
+            lane.batches[digest] = batch
+        if given is not None and given != digest:
+            rival = lane.batches.get(given)
+            if rival is not None:
+                effects.append(ReportEvidence(BatchEquivocation(first=rival, second=batch)))
+            return effects
+        if self.me is None or self.validators.power(self.me) == 0 or batch.author == self.me:
+            return effects
+        lane.acknowledged[batch.sequence] = digest
+        effects.append(
+            CastAcknowledgement(batch, Acknowledgement(batch.author, batch.sequence, digest, self.me))
+        )
+        return effects
+
+    def receive_certificate(self, certificate: CheckedTipCertificate, link: Link) -> list[Effect]:
+        """Keep a certificate above the committed tip; bring in the batch it names, where it is missing."""
+        lane = self._lanes.get(certificate.author)
+        if lane is None or not 0 < certificate.sequence - lane.committed.sequence <= self.window:
+            return []
+        lane.certificates.setdefault(certificate.sequence, certificate)
+        if certificate.author == self.me:
+            self._own.pop(certificate.digest, None)
+        if certificate.digest in lane.batches:
+            return []
+        return [FetchBatch(certificate.author, certificate.digest, link)]
+
+    def wants_certificate(self, certificate: TipCertificate) -> bool:
+        lane = self._lanes.get(certificate.author)
+        return (
+            lane is not None
+            and 0 < certificate.sequence - lane.committed.sequence <= self.window
+            and certificate.sequence not in lane.certificates
+        )
+
+    def certified_work(self) -> bool:
+        """Whether a lane has a certified tip that no block has ordered yet (Agreement 3)."""
+        return any(lane.certificates for lane in self._lanes.values())
+
+    def commit(self, tips: tuple[Tip, ...]) -> None:
+        """A block ordered the lanes up to these tips."""
+        for tip in tips:
+            lane = self._lanes.get(tip.author)
+            assert lane is not None, "a decided block lists a lane that no validator of its set authors"
+            lane.commit(tip)
+            if tip.author == self.me:
+                self._own = {d: own for d, own in self._own.items() if own.header.sequence > tip.sequence}
+                if tip.sequence > self._own_head.sequence:
+                    self._own_head = tip

@@ -1,0 +1,574 @@
+"""One validator, or one node that follows: agreement and lanes joined, and what outlives a height.
+
+`Replica.step(input, now_ms)` returns the effects the host must perform, in order. Early messages, late precommits
+and the judgement of proposals live here; the rules of a height are agreement/'s, the lanes dissemination/'s.
+PROTOCOL.md's sections are named where a rule of theirs is applied.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from consensus.agreement.height import BuildBlock, Decided, Height, Outcome, Propose
+from consensus.agreement.timeouts import Timeouts
+from consensus.agreement.unchecked import UncheckedVotes
+from consensus.blocks import EMPTY_EVIDENCE, Block, CheckedProposal, Proposal, block_digest
+from consensus.certificates import Certificate, CheckedCertificate
+from consensus.chain import Chain, ChainStart
+from consensus.dissemination.acknowledgements import TipCertificate
+from consensus.dissemination.batches import BatchHeader
+from consensus.dissemination.lanes import Lanes
+from consensus.dissemination.tips import TipsVerdict, judge_tips, next_tips
+from consensus.effects import (
+    CastProposal,
+    CatchUp,
+    CheckVotes,
+    Decide,
+    Effect,
+    FetchTipCertificate,
+    Halt,
+    SendAgain,
+    SendBatchAgain,
+    SendCertificate,
+    SendCommitted,
+    SendTipCertificate,
+    SetTimer,
+    StopVoting,
+    StrengthenCommit,
+)
+from consensus.guard import Guard
+from consensus.inputs import (
+    AcknowledgementReceived,
+    BatchCast,
+    BatchReceived,
+    BatchSealed,
+    BlockExecuted,
+    BlockReceived,
+    CertificateReceived,
+    Input,
+    Link,
+    PeerHeightChanged,
+    ProposalCast,
+    ProposalReceived,
+    SigningFailed,
+    Started,
+    TimerExpired,
+    TipCertificateReceived,
+    VoteCast,
+    VoteReceived,
+    VotesChecked,
+    VotingAllowed,
+)
+from consensus.quorum import is_third
+from consensus.timers import Timer, TimerKind
+from consensus.validators import ValidatorSet
+from consensus.votes import Vote, VoteKind
+
+RECENT_HEIGHTS = 4
+"""Late precommits are gathered for so many decided heights (Agreement 7)."""
+EARLY_VOTES_MAX = 512
+"""A link: one coming height of 256 validators x 2 kinds. Lost ones are sent again."""
+EARLY_PROPOSALS_MAX = 4
+ANSWER_EVERY_MS = 200
+"""A link is told of a decided height so often at most, so that old votes are no lever."""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What all validators of a network agree on, from its genesis."""
+
+    window: int = 32
+    advance_max: int = 32
+    heartbeat_ms: int = 10_000
+    resend_ms: int = 500
+    precision_ms: int = 500
+    delay_ms: int = 2_000
+    lag_max: int = 16
+    """L: a proposer slows down while a third of the power lags by more heights (Agreement 8)."""
+    slow_down_ms: int = 250
+
+
+class Judged(msgspec.Struct):
+    """A proposal of the current height on its way to a verdict."""
+
+    link: Link
+    proposal: CheckedProposal
+    value: bytes
+    timely: bool
+
+
+class Replica:
+    """The state of one validator.
+
+    Args:
+        me: its key; None follows and signs nothing.
+        guard: the last durable guard, whatever its height.
+    """
+
+    def __init__(
+        self,
+        me: bytes | None,
+        rules: Rules,
+        start: ChainStart,
+        guard: Guard,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self.me = me
+        self.rules = rules
+        self.chain = Chain(start)
+        self.timeouts = timeouts or Timeouts()
+        first = start.sets[start.height + 1]
+        self.lanes = Lanes(me, first, rules.window, rules.advance_max)
+        self.lanes.restore_committed(start.tips)
+        self.voting = False
+        self._restored = guard
+        self._waiting: dict[int, Judged] = {}
+        self._blocks: dict[bytes, Block] = {}
+        self._build_round: int | None = None
+        self._held_decision: Decided | None = None
+        self._slowed_at: int | None = None
+        self._recent: dict[int, tuple[Height, set[tuple[bytes, int, int]]]] = {}
+        self._early_votes: dict[Link, list[Vote]] = {}
+        self._early_proposals: list[tuple[Link, CheckedProposal]] = []
+        self._answered: dict[Link, int] = {}
+        self._heartbeat_due = False
+        self._peer_heights: dict[bytes, int] = {}
+        self._last_decision_ms = 0
+        self.height = self._open(first, guard)
+        self.unchecked = UncheckedVotes()
+
+    def _open(self, validators: ValidatorSet, guard: Guard) -> Height:
+        """Open the height above the chain. Below the restored guard's height nothing is signed: what was signed
+        there is not remembered any more."""
+        height = self.chain.height + 1
+        if height <= self._restored.height:
+            guard = self._restored
+        return Height(
+            height=height,
+            validators=validators,
+            me=self.me if self.me is not None and validators.power(self.me) > 0 else None,
+            timeouts=self.timeouts,
+            guard=guard,
+            voting=self.voting and height >= self._restored.height,
+        )
+
+    def step(self, happened: Input, now_ms: int) -> list[Effect]:
+        """Take one input; return what the host must do, in order."""
+        effects: list[Effect] = HANDLERS[type(happened)](self, happened, now_ms)
+        effects += self._wake(now_ms)
+        return effects
+
+    # --- what the host asks before it spends CPU on a signature -------------------------------------------------
+
+    def wants_proposal(self, proposal: Proposal) -> bool:
+        """Whether a proposal is from the proposer of a round of this height or the next."""
+        ahead = proposal.height - self.height.height
+        validators = self.chain.validators(proposal.height)
+        if ahead not in (0, 1) or validators is None:
+            return False
+        if validators.proposer(proposal.height, proposal.round) != proposal.proposer:
+            return False
+        return ahead == 1 or not self.height.has_proposal(proposal.round)
+
+    def wants_certificate(self, certificate: Certificate) -> bool:
+        """Whether a certificate would tell something new."""
+        if certificate.height < self.height.height:
+            return False
+        return certificate.height > self.height.height or self.height.wants_certificate(certificate)
+
+    def wants_batch(self, header: BatchHeader) -> bool:
+        return self.lanes.wants(header)
+
+    def wants_tip_certificate(self, certificate: TipCertificate) -> bool:
+        return self.lanes.wants_certificate(certificate)
+
+    # --- start and timers -----------------------------------------------------------------------------------------
+
+    def _started(self, happened: Started, now_ms: int) -> list[Effect]:
+        self._last_decision_ms = now_ms
+        effects: list[Effect] = [
+            SetTimer(Timer(TimerKind.HEARTBEAT, self.height.height), self.rules.heartbeat_ms),
+            SetTimer(Timer(TimerKind.RESEND, self.height.height), self.rules.resend_ms),
+        ]
+        if self.me is not None:
+            effects.append(SetTimer(Timer(TimerKind.LANE), self.rules.resend_ms))
+        return effects
+
+    def _timer_expired(self, happened: TimerExpired, now_ms: int) -> list[Effect]:
+        timer = happened.timer
+        if timer.kind is TimerKind.LANE:
+            return self._lane_timer()
+        if timer.height != self.height.height:
+            return []
+        if timer.kind is TimerKind.HEARTBEAT:
+            self._heartbeat_due = True
+            return []
+        if timer.kind is TimerKind.CLOCK:
+            return self._build(now_ms)
+        if timer.kind is TimerKind.RESEND:
+            # Agreement 2: while the height is open, whatever the network lost is sent again.
+            again = SetTimer(timer, self.rules.resend_ms)
+            return [SendAgain(timer.height), again] if self.height.has_signed() else [again]
+        return self._follow(self.height.timer_expired(timer, now_ms), now_ms)
+
+    def _lane_timer(self) -> list[Effect]:
+        effects: list[Effect] = [SendBatchAgain(digest) for digest in self.lanes.uncertified()[:4]]
+        certificate = self.lanes.own_certificate()
+        if certificate is not None:
+            effects.append(SendTipCertificate(certificate))
+        return [*effects, SetTimer(Timer(TimerKind.LANE), self.rules.resend_ms)]
+
+    def _wake(self, now_ms: int) -> list[Effect]:
+        """Agreement 3: round 0 begins with the first reason to have a block."""
+        if self.height.awake:
+            return []
+        due = self._heartbeat_due or self.chain.open_root() or self.lanes.certified_work()
+        if not due and not self.height.third_voted():
+            return []
+        return self._follow(self.height.wake(now_ms), now_ms)
+
+    def _voting_allowed(self, happened: VotingAllowed, now_ms: int) -> list[Effect]:
+        if self.me is None or self.voting:
+            return []
+        self.voting = True
+        if self.height.height < self._restored.height:
+            return []
+        return self._follow(self.height.allow_voting(now_ms), now_ms)
+
+    def _signing_failed(self, happened: SigningFailed, now_ms: int) -> list[Effect]:
+        self.voting = False
+        self.height.end_voting()
+        return [StopVoting(happened.reason)]
+
+    # --- votes ------------------------------------------------------------------------------------------------------
+
+    def _vote_received(self, happened: VoteReceived, now_ms: int) -> list[Effect]:
+        vote, link = happened.vote, happened.link
+        if vote.height == self.height.height:
+            if self.height.validators.power(vote.voter) == 0:
+                return []
+            return self._check(self.unchecked.add(link, vote, self.height))
+        if vote.height > self.height.height:
+            held = self._early_votes.setdefault(link, [])
+            if vote.height <= self.height.height + 2 and len(held) < EARLY_VOTES_MAX:
+                held.append(vote)
+            return []
+        return self._late_vote(vote, link, now_ms)
+
+    def _check(self, votes: tuple[Vote, ...]) -> list[Effect]:
+        return [CheckVotes(votes)] if votes else []
+
+    def _late_vote(self, vote: Vote, link: Link, now_ms: int) -> list[Effect]:
+        recent = self._recent.get(vote.height)
+        if recent is not None:
+            height, seen = recent
+            place = (vote.voter, vote.round, vote.kind)
+            if place not in seen and height.validators.power(vote.voter) > 0 and len(seen) < EARLY_VOTES_MAX:
+                seen.add(place)
+                wanted = vote.kind is VoteKind.PRECOMMIT and height.wants_late_precommit(vote)
+                return [CheckVotes((vote,))] if wanted else []
+        # It was sent again, or it is old: its sender lags (Agreement 2).
+        if now_ms - self._answered.get(link, -ANSWER_EVERY_MS) < ANSWER_EVERY_MS:
+            return []
+        self._answered[link] = now_ms
+        return [SendCommitted(vote.height, link)]
+
+    def _votes_checked(self, happened: VotesChecked, now_ms: int) -> list[Effect]:
+        effects: list[Effect] = []
+        now = [vote for vote in happened.good if vote.height == self.height.height]
+        late = [vote for vote in happened.good if vote.height < self.height.height]
+        if now:
+            effects += self._follow(self.height.receive_votes(now, now_ms), now_ms)
+        for vote in late:
+            recent = self._recent.get(vote.height)
+            stronger = recent[0].late_precommits([vote]) if recent is not None else None
+            if stronger is not None:
+                effects.append(StrengthenCommit(stronger))
+        return effects
+
+    def _vote_cast(self, happened: VoteCast, now_ms: int) -> list[Effect]:
+        vote = happened.vote
+        if vote.height < self.height.height:
+            return self._votes_checked(VotesChecked((vote,)), now_ms)
+        assert vote.height == self.height.height, f"an own vote for {vote.height} at {self.height.height}"
+        return self._follow(self.height.vote_cast(vote, now_ms), now_ms)
+
+    # --- certificates and decided blocks ----------------------------------------------------------------------------
+
+    def _certificate_received(self, happened: CertificateReceived, now_ms: int) -> list[Effect]:
+        certificate = happened.certificate
+        if certificate.height > self.height.height:
+            return [CatchUp(certificate.height, happened.link)]
+        if certificate.height < self.height.height:
+            return self._second_decision(certificate)
+        return self._follow(self.height.receive_certificate(certificate, now_ms, happened.link), now_ms)
+
+    def _second_decision(self, certificate: CheckedCertificate) -> list[Effect]:
+        recent = self._recent.get(certificate.height)
+        decided = recent[0].decided if recent is not None else None
+        if (
+            decided is None
+            or certificate.kind is not VoteKind.PRECOMMIT
+            or decided.value == certificate.value
+        ):
+            return []
+        return [
+            Halt(
+                f"two blocks are certified at height {certificate.height}: a third or more of the power is faulty"
+            )
+        ]
+
+    def _block_received(self, happened: BlockReceived, now_ms: int) -> list[Effect]:
+        block, certificate = happened.block, happened.certificate
+        if block.height > self.height.height:
+            return [CatchUp(block.height, happened.link)]
+        if block.height < self.height.height:
+            return self._second_decision(certificate)
+        value = block_digest(block)
+        assert certificate.value == value, "the host hands in a block only with its own certificate"
+        if block.parent != self.chain.digest:
+            return [
+                Halt(
+                    f"a certified block at height {block.height} does not follow the block decided before it"
+                )
+            ]
+        self._blocks[value] = block
+        return self._follow(self.height.receive_block(certificate, now_ms), now_ms)
+
+    # --- proposals ------------------------------------------------------------------------------------------------------
+
+    def _proposal_received(self, happened: ProposalReceived, now_ms: int) -> list[Effect]:
+        proposal = happened.proposal
+        if proposal.height == self.height.height + 1:
+            if len(self._early_proposals) < EARLY_PROPOSALS_MAX:
+                self._early_proposals.append((happened.link, proposal))
+            return []
+        if proposal.height != self.height.height:
+            return []
+        block = proposal.block
+        age_ms = now_ms - block.time_ms
+        # Blocks 3: precision and delay, widening with the round; judged by the clock of arrival.
+        timely = (
+            -self.rules.precision_ms
+            <= age_ms
+            <= self.rules.precision_ms + self.rules.delay_ms * (proposal.round + 1)
+        )
+        judged = Judged(happened.link, proposal, block_digest(block), timely)
+        effects: list[Effect] = []
+        if proposal.polka is not None:
+            polka = CheckedCertificate(proposal.polka)
+            effects += self._follow(self.height.receive_certificate(polka, now_ms, happened.link), now_ms)
+            if self.height.height != proposal.height:
+                return effects
+        return effects + self._judge(judged, now_ms)
+
+    def _judge(self, judged: Judged, now_ms: int) -> list[Effect]:
+        """Blocks 2: pure of block and chain, but for certificates that are missing, which are fetched."""
+        proposal, block = judged.proposal, judged.proposal.block
+        valid = self._well_placed(proposal)
+        effects: list[Effect] = []
+        if valid:
+            verdict, missing = judge_tips(self.lanes, block.tips)
+            root = self.chain.root_for(block.height)
+            certified = verdict is not TipsVerdict.UNCERTIFIED or self.height.has_polka(judged.value)
+            if root is None or not certified:
+                self._waiting[proposal.round] = judged
+                if not certified:
+                    effects += [
+                        FetchTipCertificate(t.author, t.sequence, t.digest, judged.link) for t in missing
+                    ]
+                return effects
+            valid = verdict is not TipsVerdict.INVALID and root == block.state_root
+        self._waiting.pop(proposal.round, None)
+        self._blocks[judged.value] = block
+        received = self.height.receive_proposal(proposal, judged.value, valid, judged.timely, now_ms)
+        return effects + self._follow(received, now_ms)
+
+    def _well_placed(self, proposal: CheckedProposal) -> bool:
+        block = proposal.block
+        after = self.chain.validators(block.height + 1)
+        return (
+            block.parent == self.chain.digest
+            and block.time_ms > self.chain.time_ms
+            and (proposal.valid_round >= 0 or block.proposer == proposal.proposer)
+            and self.height.validators.power(block.proposer) > 0
+            and block.evidence == EMPTY_EVIDENCE
+            and after is not None
+            and block.next_validators == after.hash
+        )
+
+    def _judge_waiting(self, now_ms: int) -> list[Effect]:
+        effects: list[Effect] = []
+        height = self.height.height
+        for judged in list(self._waiting.values()):
+            if self.height.height != height:
+                break
+            effects += self._judge(judged, now_ms)
+        return effects
+
+    def _build(self, now_ms: int) -> list[Effect]:
+        """Make a block for the round that waits for one; or set out what it waits for."""
+        round_, height = self._build_round, self.height.height
+        if round_ is None or self.me is None or not self.voting:
+            return []
+        if round_ != self.height.round:
+            self._build_round = None
+            return []
+        root = self.chain.root_for(height)
+        after = self.chain.validators(height + 1)
+        if root is None or after is None:
+            return []
+        clock = SetTimer(Timer(TimerKind.CLOCK, height, round_), max(1, self.chain.time_ms - now_ms + 1))
+        if now_ms <= self.chain.time_ms:
+            return [clock]
+        if self._slowed_at != height and self._peers_lag():
+            self._slowed_at = height
+            return [SetTimer(clock.timer, self.rules.slow_down_ms)]
+        block = Block(
+            height=height,
+            parent=self.chain.digest,
+            time_ms=now_ms,
+            proposer=self.me,
+            tips=next_tips(self.lanes),
+            evidence=EMPTY_EVIDENCE,
+            state_root=root,
+            next_validators=after.hash,
+        )
+        self._build_round = None
+        return self._cast_proposal(Proposal(round_, -1, self.me, block))
+
+    def _cast_proposal(self, proposal: Proposal) -> list[Effect]:
+        value = block_digest(proposal.block)
+        guard = self.height.propose(proposal.round, value)
+        if guard is None:
+            return []
+        self._blocks[value] = proposal.block
+        return [CastProposal(proposal, guard)]
+
+    def _proposal_cast(self, happened: ProposalCast, now_ms: int) -> list[Effect]:
+        proposal = happened.proposal
+        if proposal.height != self.height.height:
+            return []
+        value = block_digest(proposal.block)
+        return self._follow(self.height.receive_proposal(proposal, value, True, True, now_ms), now_ms)
+
+    def _peers_lag(self) -> bool:
+        floor = self.chain.height - self.rules.lag_max
+        validators = self.height.validators
+        power = sum(validators.power(key) for key, height in self._peer_heights.items() if height < floor)
+        return is_third(power, validators.total)
+
+    # --- what agreement came to ----------------------------------------------------------------------------------------
+
+    def _follow(self, outcomes: list[Outcome], now_ms: int) -> list[Effect]:
+        """Pass effects on; act on what only this file can: build, propose, go to the next height."""
+        effects: list[Effect] = []
+        for outcome in outcomes:
+            if isinstance(outcome, Effect):
+                effects.append(outcome)
+            elif isinstance(outcome, BuildBlock):
+                self._build_round = outcome.round
+                effects += self._build(now_ms)
+            elif isinstance(outcome, Propose):
+                block = self._blocks.get(outcome.value)
+                if block is not None and self.me is not None:
+                    proposal = Proposal(outcome.round, outcome.valid_round, self.me, block, outcome.polka)
+                    effects += self._cast_proposal(proposal)
+            else:
+                effects += self._decided(outcome, now_ms)
+        if self._waiting and any(self.height.has_polka(judged.value) for judged in self._waiting.values()):
+            effects += self._judge_waiting(now_ms)
+        return effects
+
+    def _decided(self, decided: Decided, now_ms: int) -> list[Effect]:
+        """Lines 49-54, and the next height at once, unless its set waits for execution (Blocks 1)."""
+        block = self._blocks[decided.value]
+        if self.chain.validators(block.height + 1) is None:
+            self._held_decision = decided
+            return []
+        self._held_decision = None
+        self.chain.append(block, decided.value)
+        self.lanes.commit(block.tips)
+        before = self.height
+        self.timeouts = before.measured(now_ms)
+        self._recent[block.height] = (before, set())
+        self._recent.pop(block.height - RECENT_HEIGHTS, None)
+        validators = self.chain.validators(block.height + 1)
+        assert validators is not None, f"the set of {block.height + 1} is unknown"
+        if validators is not before.validators:
+            self.lanes.change_set(validators)
+        self._waiting, self._blocks, self._build_round, self._heartbeat_due = {}, {}, None, False
+        self._last_decision_ms = now_ms
+        self.unchecked = UncheckedVotes()
+        self.height = self._open(validators, before.closing_guard())
+        effects: list[Effect] = [
+            SendCertificate(decided.certificate),
+            Decide(block, decided.certificate),
+            SetTimer(Timer(TimerKind.HEARTBEAT, self.height.height), self.rules.heartbeat_ms),
+        ]
+        return effects + self._wake(now_ms) + self._take_early(now_ms)
+
+    def _take_early(self, now_ms: int) -> list[Effect]:
+        effects: list[Effect] = []
+        height = self.height.height
+        proposals, self._early_proposals = self._early_proposals, []
+        votes, self._early_votes = self._early_votes, {}
+        for link, proposal in proposals:
+            effects += self._proposal_received(ProposalReceived(link, proposal), now_ms)
+        for link, held in votes.items():
+            for vote in held:
+                if vote.height >= height:
+                    effects += self._vote_received(VoteReceived(link, vote), now_ms)
+        return effects
+
+    def _block_executed(self, happened: BlockExecuted, now_ms: int) -> list[Effect]:
+        self.chain.executed_at(happened.height, happened.state_root, happened.next_set)
+        if self._held_decision is not None:
+            return self._decided(self._held_decision, now_ms)
+        return self._build(now_ms) + self._judge_waiting(now_ms)
+
+    def _peer_height_changed(self, happened: PeerHeightChanged, now_ms: int) -> list[Effect]:
+        if self.height.validators.power(happened.validator) > 0:
+            self._peer_heights[happened.validator] = happened.height
+        return []
+
+    # --- lanes ------------------------------------------------------------------------------------------------------------
+
+    def _batch_sealed(self, happened: BatchSealed, now_ms: int) -> list[Effect]:
+        return self.lanes.seal(happened.body)
+
+    def _batch_cast(self, happened: BatchCast, now_ms: int) -> list[Effect]:
+        return self.lanes.batch_cast(happened.batch, happened.acknowledgement)
+
+    def _batch_received(self, happened: BatchReceived, now_ms: int) -> list[Effect]:
+        return self.lanes.receive_batch(happened.batch, happened.link)
+
+    def _acknowledgement_received(self, happened: AcknowledgementReceived, now_ms: int) -> list[Effect]:
+        return self.lanes.receive_acknowledgement(happened.acknowledgement)
+
+    def _tip_certificate_received(self, happened: TipCertificateReceived, now_ms: int) -> list[Effect]:
+        effects = self.lanes.receive_certificate(happened.certificate, happened.link)
+        return effects + self._judge_waiting(now_ms)
+
+
+HANDLERS: dict[type[Input], Callable[[Replica, Any, int], list[Effect]]] = {
+    Started: Replica._started,
+    TimerExpired: Replica._timer_expired,
+    VoteReceived: Replica._vote_received,
+    VotesChecked: Replica._votes_checked,
+    ProposalReceived: Replica._proposal_received,
+    CertificateReceived: Replica._certificate_received,
+    BlockReceived: Replica._block_received,
+    VoteCast: Replica._vote_cast,
+    ProposalCast: Replica._proposal_cast,
+    SigningFailed: Replica._signing_failed,
+    VotingAllowed: Replica._voting_allowed,
+    BatchSealed: Replica._batch_sealed,
+    BatchReceived: Replica._batch_received,
+    BatchCast: Replica._batch_cast,
+    AcknowledgementReceived: Replica._acknowledgement_received,
+    TipCertificateReceived: Replica._tip_certificate_received,
+    BlockExecuted: Replica._block_executed,
+    PeerHeightChanged: Replica._peer_height_changed,
+}
+"""The dispatch: one dict look-up a step; tests/house checks that it covers every Input."""

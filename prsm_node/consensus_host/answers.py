@@ -1,0 +1,157 @@
+"""Answers what peers ask for: batches, certificates of tips, blocks, how far a key has signed.
+
+Each answer is bounded and read from memory, LMDB or the journal; what this node has not is answered by None.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.fetcher import BlockAnswer
+from prsm_node.consensus_host.host import ConsensusHost
+from prsm_node.consensus_host.inbound import Inbound
+from prsm_node.consensus_host.records import decode_batch
+from prsm_node.storage.journal import Journal
+from prsm_node.storage.state import State
+from prsm_node.wire.payloads import (
+    Batch,
+    BatchWanted,
+    BlocksWanted,
+    BlockWanted,
+    CertificateWanted,
+    Committed,
+    GenesisWanted,
+    SequenceWanted,
+    SignedWanted,
+)
+
+BLOCKS_BYTES_MAX = 4 << 20
+"""Of one answer to BlocksWanted: 8 answers under way are 32 MiB."""
+
+
+class SyncedBlock(msgspec.Struct, frozen=True, array_like=True):
+    """A decided block with all that executing it takes."""
+
+    committed: Committed
+    batches: tuple[Batch, ...]
+    """In the order in which the block's tips list them, oldest of a lane first."""
+
+
+class SignedPlace(msgspec.Struct, frozen=True, array_like=True):
+    """The answer to SignedWanted: the highest place seen signed, and whether another live link has the key."""
+
+    height: int
+    round: int
+    step: int
+    elsewhere: bool
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_synced = msgspec.msgpack.Decoder(tuple[SyncedBlock, ...])
+_place = msgspec.msgpack.Decoder(SignedPlace)
+
+
+def decode_synced(answer: bytes) -> tuple[SyncedBlock, ...]:
+    return _synced.decode(answer)
+
+
+def decode_place(answer: bytes) -> SignedPlace:
+    return _place.decode(answer)
+
+
+class Answers:
+    """Args: `sessions` counts the live links that proved a validator key, but for one link."""
+
+    def __init__(
+        self,
+        host: ConsensusHost,
+        inbound: Inbound,
+        state: State,
+        journal: Journal,
+        batches: BatchStore,
+        genesis: bytes,
+        sessions: Callable[[bytes, int], int],
+    ) -> None:
+        self._host = host
+        self._inbound = inbound
+        self._state = state
+        self._journal = journal
+        self._batches = batches
+        self._genesis = genesis
+        self._sessions = sessions
+
+    async def answer(self, link: int, wanted: Any) -> bytes | None:
+        """Return the body of an answer, or None. Raises nothing over what a peer asks."""
+        return ANSWERS[type(wanted)](self, link, wanted)
+
+    def _batch(self, link: int, wanted: BatchWanted) -> bytes | None:
+        stored = self._batches.get(wanted.digest)
+        if stored is not None:
+            return _encode(Batch(stored.header, stored.body))
+        position = self._batches.executed_position(wanted.digest)
+        if position is None:
+            return None
+        record = decode_batch(self._journal.read(position))
+        return _encode(Batch(record.header, record.body))
+
+    def _certificate(self, link: int, wanted: CertificateWanted) -> bytes | None:
+        lane = self._host.replica.lanes.lane(wanted.author)
+        certificate = lane.certificates.get(wanted.sequence) if lane is not None else None
+        if certificate is None or certificate.digest != wanted.digest:
+            return None
+        return _encode(certificate)
+
+    def _block(self, link: int, wanted: BlockWanted) -> bytes | None:
+        committed = self.committed(wanted.height)
+        if committed is not None:
+            return _encode(BlockAnswer(None, committed))
+        proposal = self._inbound.proposals.get(wanted.value)
+        return _encode(BlockAnswer(proposal, None)) if proposal is not None else None
+
+    def committed(self, height: int) -> Committed | None:
+        """Return a decided block with its certificate, if it is executed here."""
+        stored = self._state.block(height)
+        return Committed(stored.record.block, stored.commit) if stored is not None else None
+
+    def _blocks(self, link: int, wanted: BlocksWanted) -> bytes | None:
+        found: list[SyncedBlock] = []
+        size = 0
+        for height in range(wanted.from_height, wanted.from_height + wanted.count):
+            stored = self._state.block(height) if height > 0 else None
+            if stored is None:
+                break
+            records = [decode_batch(self._journal.read(place.position)) for place in stored.record.batches]
+            size += sum(len(record.body) for record in records) + 4_096
+            if found and size > BLOCKS_BYTES_MAX:
+                break
+            batches = tuple(Batch(record.header, record.body) for record in records)
+            found.append(SyncedBlock(Committed(stored.record.block, stored.commit), batches))
+        return _encode(tuple(found)) if found else None
+
+    def _genesis_document(self, link: int, wanted: GenesisWanted) -> bytes | None:
+        return self._genesis
+
+    def _sequence(self, link: int, wanted: SequenceWanted) -> bytes | None:
+        lane = self._host.replica.lanes.lane(wanted.author)
+        if lane is None:
+            return None
+        known = [lane.committed.sequence, *(b.sequence for b in lane.batches.values()), *lane.certificates]
+        return _encode(max(known))
+
+    def _signed(self, link: int, wanted: SignedWanted) -> bytes | None:
+        height, round_, step = self._inbound.signed.get(wanted.validator, (0, 0, 0))
+        elsewhere = self._sessions(wanted.validator, link) > 0
+        return _encode(SignedPlace(height, round_, step, elsewhere))
+
+
+ANSWERS: dict[type[Any], Callable[[Answers, int, Any], bytes | None]] = {
+    BatchWanted: Answers._batch,
+    BlocksWanted: Answers._blocks,
+    CertificateWanted: Answers._certificate,
+    BlockWanted: Answers._block,
+    GenesisWanted: Answers._genesis_document,
+    SequenceWanted: Answers._sequence,
+    SignedWanted: Answers._signed,
+}

@@ -1,0 +1,269 @@
+"""Turns decisions into state: brings in the batches, keeps the decision, executes, tells, commits.
+
+Decisions come in order of height and are executed in that order by one task. A block is final here once it is
+executed and its decision is durable; both go on at once. LMDB follows behind (DESIGN, "Durability").
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+import structlog
+import trio
+
+from consensus.blocks import Block, Tip, block_digest
+from consensus.certificates import CheckedCertificate
+from consensus.dissemination.batches import EMPTY_LANE
+from consensus.inputs import BlockExecuted
+from consensus.validators import ValidatorSet
+from prsm_node.consensus_host.batch_store import BatchStore, StoredBatch
+from prsm_node.consensus_host.records import KeptBatch, KeptDecision, RecordKind, encode_record
+from prsm_node.storage.blocks import BatchRecord
+from prsm_node.storage.journal import Journal
+from prsm_node.storage.state import Execution, State
+
+log = structlog.get_logger("ledger")
+
+# The replica decides at most three heights beyond execution (consensus/chain.py), catching up included.
+DECISIONS_MAX = 8
+FETCH_EVERY_S = 0.5
+
+
+class Final(msgspec.Struct, frozen=True):
+    """A block as it became final here."""
+
+    block: Block
+    digest: bytes
+    certificate: CheckedCertificate
+    execution: Execution
+
+
+class ChainMark(msgspec.Struct, frozen=True, array_like=True):
+    """What LMDB keeps beside the state, so that a replica can take the chain up from there."""
+
+    height: int
+    time_ms: int
+    digest: bytes
+    tips: tuple[Tip, ...]
+    roots: tuple[tuple[int, bytes], ...]
+    last_work: int
+    journal_from: int
+
+
+class BatchWanter(Protocol):
+    def batch(self, author: bytes, digest: bytes, link: int) -> None: ...
+
+
+class Executor:
+    """The only writer of state.
+
+    Args:
+        validators: the set of a height.
+        executed: told of each executed block, in order; feeds the replica.
+        final: told of each final block, in order.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        mark: ChainMark,
+        batches: BatchStore,
+        journal: Journal,
+        wanter: BatchWanter,
+        validators: Callable[[int], ValidatorSet | None],
+        executed: Callable[[BlockExecuted, Execution], None],
+        final: Callable[[Final], None],
+        signed_from: Callable[[], int | None],
+    ) -> None:
+        self.mark = mark
+        self._state = state
+        self._batches = batches
+        self._journal = journal
+        self._wanter = wanter
+        self._validators = validators
+        self._executed = executed
+        self._final = final
+        self._signed_from = signed_from
+        self._tips = {tip.author: tip for tip in mark.tips}
+        self._decided: deque[tuple[Block, CheckedCertificate, int]] = deque()
+        self._durable_height = mark.height
+        self._waiting_final: deque[Final] = deque()
+        self._more = trio.Event()
+        self._commit_due = trio.Event()
+
+    def decide(self, block: Block, certificate: CheckedCertificate) -> None:
+        """Keep a decision and queue its execution."""
+        assert len(self._decided) < DECISIONS_MAX, "the replica decides far beyond execution"
+        record = encode_record(KeptDecision(block, certificate))
+        position = self._journal.append(RecordKind.DECISION, record, then=lambda: self._durable(block.height))
+        self._decided.append((block, certificate, position))
+        self._more.set()
+
+    def prepare(self, block: Block) -> None:
+        """A polka stands for this block: ask for the batches that are missing."""
+        for tip in block.tips:
+            if (
+                self._batches.get(tip.digest) is None
+                and tip.sequence > self.executed_tip(tip.author).sequence
+            ):
+                self._wanter.batch(tip.author, tip.digest, 0)
+
+    def strengthen(self, certificate: CheckedCertificate) -> None:
+        """Keep a stronger certificate of a decided height; not durable by itself, since any certificate serves."""
+        if certificate.height <= self.mark.height:
+            self._state.replace_commit(certificate.height, certificate)
+
+    async def run(self) -> None:
+        """Own execution and commits. Raise StorageError where the state can't be kept."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._commit_when_due)
+            nursery.start_soon(self._state.tend)
+            while True:
+                while not self._decided:
+                    self._more = trio.Event()
+                    await self._more.wait()
+                block, certificate, _ = self._decided[0]
+                batches = await self._gather(block)
+                if self._state.overloaded:
+                    await self.commit()
+                self._decided.popleft()
+                self._execute(block, certificate, batches)
+                await trio.lowlevel.checkpoint()
+
+    def executed_tip(self, author: bytes) -> Tip:
+        """Return how far a lane is executed."""
+        return self._tips.get(author) or Tip(author, 0, EMPTY_LANE)
+
+    async def _gather(self, block: Block) -> list[StoredBatch]:
+        """Return the block's batches in order of execution, once all are here and checked."""
+        while True:
+            found: list[StoredBatch] = []
+            missing: list[tuple[bytes, bytes]] = []
+            for tip in self._in_order(block):
+                batches, absent = self._batches.segment(tip, self.executed_tip(tip.author))
+                if absent is not None:
+                    missing.append((tip.author, absent))
+                found += batches
+            if not missing:
+                return found
+            for author, digest in missing:
+                self._wanter.batch(author, digest, 0)
+            with trio.move_on_after(FETCH_EVERY_S):
+                await self._batches.arrival()
+
+    def _in_order(self, block: Block) -> Sequence[Tip]:
+        """Blocks 4: lanes start at (height mod n), in order of the set."""
+        validators = self._validators(block.height)
+        assert validators is not None, f"the set of {block.height} is unknown"
+        keys = tuple(validators.powers)
+        start = block.height % len(keys)
+        place = {key: (index - start) % len(keys) for index, key in enumerate(keys)}
+        return sorted(block.tips, key=lambda tip: place[tip.author])
+
+    def execute_decided(
+        self, block: Block, certificate: CheckedCertificate, batches: list[StoredBatch]
+    ) -> None:
+        """Execute at once a block whose decision the journal holds already (recovery)."""
+        self._durable_height = max(self._durable_height, block.height)
+        self._execute(block, certificate, batches)
+        self._waiting_final.clear()
+
+    def gathered(self, block: Block) -> list[StoredBatch] | None:
+        """Return the block's batches in order of execution if all are here, without waiting."""
+        found: list[StoredBatch] = []
+        for tip in self._in_order(block):
+            batches, absent = self._batches.segment(tip, self.executed_tip(tip.author))
+            if absent is not None:
+                return None
+            found += batches
+        return found
+
+    def _execute(self, block: Block, certificate: CheckedCertificate, batches: list[StoredBatch]) -> None:
+        for stored in batches:
+            if stored.position is None:
+                record = encode_record(KeptBatch(stored.header, b"", stored.body))
+                stored.position = self._journal.append(RecordKind.BATCH, record)
+        named = dict(self.mark.roots).get(max(block.height - 2, 0))
+        assert named is None or named == block.state_root, (
+            f"the certified header {block.height} names another root than this node computed after "
+            f"{block.height - 2}; its state or a quorum is faulty"
+        )
+        digest = block_digest(block)
+        places = [
+            BatchRecord(stored.header.author, stored.header.sequence, stored.digest, stored.position)
+            for stored in batches
+            if stored.position is not None
+        ]
+        execution = self._state.execute(block, digest, certificate, places, [s.body for s in batches])
+        for tip in block.tips:
+            self._tips[tip.author] = tip
+        self._batches.forget({tip.author: tip for tip in block.tips})
+        roots = {**dict(self.mark.roots), block.height: execution.state_root}
+        self.mark = ChainMark(
+            height=block.height,
+            time_ms=block.time_ms,
+            digest=digest,
+            tips=tuple(sorted(self._tips.values(), key=lambda tip: tip.author)),
+            roots=tuple((h, r) for h, r in sorted(roots.items()) if h >= block.height - 2),
+            last_work=block.height if block.tips else self.mark.last_work,
+            journal_from=0,
+        )
+        after = tuple((v.key, v.power) for v in self._state.validators(block.height + 3))
+        happened = BlockExecuted(block.height, execution.state_root, execution.transactions, after)
+        self._executed(happened, execution)
+        self._waiting_final.append(Final(block, digest, certificate, execution))
+        self._tell_final()
+        if self._state.should_commit:
+            self._commit_due.set()
+
+    def _durable(self, height: int) -> None:
+        self._durable_height = max(self._durable_height, height)
+        self._tell_final()
+
+    def _tell_final(self) -> None:
+        while self._waiting_final and self._waiting_final[0].block.height <= self._durable_height:
+            self._final(self._waiting_final.popleft())
+
+    def _journal_from(self) -> int:
+        """Return where a replay must begin, once the state of this moment is committed."""
+        held = [self._batches.oldest_position(), self._signed_from(), *(d[2] for d in self._decided)]
+        return min((position for position in held if position is not None), default=self._journal.end)
+
+    async def commit(self) -> None:
+        """Make the state durable as it stands."""
+        await self._state.commit(self._meta)
+
+    def _meta(self, height: int) -> dict[bytes, bytes]:
+        assert height == self.mark.height, f"the state is at {height}, the chain at {self.mark.height}"
+        mark = msgspec.structs.replace(self.mark, journal_from=self._journal_from())
+        return {MARK: msgspec.msgpack.encode(mark)}
+
+    async def commit_if_due(self) -> None:
+        if self._state.should_commit:
+            await self.commit()
+
+    async def _commit_when_due(self) -> None:
+        while True:
+            self._commit_due = trio.Event()
+            if self._state.should_commit:
+                await self.commit()
+                continue
+            with trio.move_on_after(1.0):
+                await self._commit_due.wait()
+            if self.mark.height > self._state.durable_height:
+                await self.commit()
+
+
+MARK = b"chain"
+"""The key of ChainMark among the state's own."""
+
+
+def decode_mark(raw: bytes) -> ChainMark:
+    return msgspec.msgpack.decode(raw, type=ChainMark)
+
+
+def first_mark(digest: bytes, time_ms: int, root: bytes, journal_from: int) -> ChainMark:
+    """Return the mark of a chain that has only its genesis."""
+    return ChainMark(0, time_ms, digest, (), ((0, root),), 0, journal_from)

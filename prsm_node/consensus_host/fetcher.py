@@ -1,0 +1,117 @@
+"""Fetches what is missing from peers: batches, certificates of tips, blocks. Every ask has a deadline.
+
+One fetch a thing at a time, so many at once; a thing that nobody gave is wanted again by whoever still needs it.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import msgspec
+import structlog
+import trio
+
+from consensus.blocks import Proposal
+from consensus.dissemination.acknowledgements import TipCertificate
+from prsm_node.consensus_host.outbox import Outbox
+from prsm_node.wire.payloads import Batch, BatchWanted, BlockWanted, CertificateWanted, Committed, Wanted
+
+log = structlog.get_logger("fetch")
+
+# Four lanes' windows of 32 batches at once would be 128; more wait to be wanted again.
+FETCHES_MAX = 128
+ANSWER_S = 1.0
+
+
+class BlockAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """A block that somebody asked for: as it was proposed, or with the certificate that decided it."""
+
+    proposal: Proposal | None
+    committed: Committed | None
+
+
+_batch = msgspec.msgpack.Decoder(Batch)
+_tip_certificate = msgspec.msgpack.Decoder(TipCertificate)
+_block_answer = msgspec.msgpack.Decoder(BlockAnswer)
+
+
+class Fetcher:
+    """Args: the `arrived_...` check what came and raise nothing; they return whether it was what we wanted."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        arrived_batch: Callable[[int, bytes, Batch], Awaitable[bool]],
+        arrived_certificate: Callable[[int, TipCertificate], bool],
+        arrived_block: Callable[[int, bytes, BlockAnswer], bool],
+    ) -> None:
+        self._outbox = outbox
+        self._arrived_batch = arrived_batch
+        self._arrived_certificate = arrived_certificate
+        self._arrived_block = arrived_block
+        self._under_way: set[object] = set()
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own all fetches."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    def batch(self, author: bytes, digest: bytes, link: int) -> None:
+        async def arrived(source: int, answer: bytes) -> bool:
+            return await self._arrived_batch(source, digest, _batch.decode(answer))
+
+        self._fetch(digest, BatchWanted(digest), author, link, arrived)
+
+    def tip_certificate(self, author: bytes, sequence: int, digest: bytes, link: int) -> None:
+        async def arrived(source: int, answer: bytes) -> bool:
+            return self._arrived_certificate(source, _tip_certificate.decode(answer))
+
+        self._fetch((author, sequence), CertificateWanted(author, sequence, digest), author, link, arrived)
+
+    def block(self, height: int, value: bytes, link: int) -> None:
+        async def arrived(source: int, answer: bytes) -> bool:
+            return self._arrived_block(source, value, _block_answer.decode(answer))
+
+        self._fetch((height, value), BlockWanted(height, value), None, link, arrived)
+
+    def _fetch(
+        self,
+        thing: object,
+        wanted: Wanted,
+        author: bytes | None,
+        link: int,
+        arrived: Callable[[int, bytes], Awaitable[bool]],
+    ) -> None:
+        if thing in self._under_way or len(self._under_way) >= FETCHES_MAX or self._nursery is None:
+            return
+        self._under_way.add(thing)
+        self._nursery.start_soon(partial(self._ask_around, thing, wanted, author, link, arrived))
+
+    async def _ask_around(
+        self,
+        thing: object,
+        wanted: Wanted,
+        author: bytes | None,
+        link: int,
+        arrived: Callable[[int, bytes], Awaitable[bool]],
+    ) -> None:
+        try:
+            first = [link, self._outbox.link_of(author) if author is not None else None]
+            links = self._outbox.links()
+            for source in dict.fromkeys([*first, *links]):
+                if source is None or source not in links:
+                    continue
+                answer = await self._outbox.ask(source, wanted, ANSWER_S)
+                if answer is None:
+                    continue
+                try:
+                    if await arrived(source, answer):
+                        return
+                except (msgspec.ValidationError, msgspec.DecodeError) as error:
+                    self._outbox.fault(source, f"answer to {type(wanted).__name__}: {error}")
+                    continue
+                self._outbox.fault(source, f"answered {type(wanted).__name__} with something else")
+        finally:
+            self._under_way.discard(thing)

@@ -1,0 +1,335 @@
+"""Owns the replica: feeds it what happened and performs what it asks, in order (consensus/effects.py).
+
+A hop from here: input -> replica.step -> effect performed. What must be durable first waits in the journal with
+the rest of its performance as a callback, so that nothing signed leaves before the disk holds it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from msgspec.structs import replace
+
+from consensus.blocks import CheckedProposal
+from consensus.dissemination.acknowledgements import Acknowledgement
+from consensus.effects import (
+    CastAcknowledgement,
+    CastBatch,
+    CastProposal,
+    CastVote,
+    CatchUp,
+    CheckVotes,
+    Decide,
+    Effect,
+    FetchBatch,
+    FetchBlock,
+    FetchTipCertificate,
+    Halt,
+    PrepareBlock,
+    ReportEvidence,
+    SendAgain,
+    SendBatchAgain,
+    SendCertificate,
+    SendCommitted,
+    SendTipCertificate,
+    SetTimer,
+    StopVoting,
+    StrengthenCommit,
+)
+from consensus.evidence import Evidence, guilty
+from consensus.guard import Guard
+from consensus.inputs import BatchCast, BatchSealed, Input, ProposalCast, TimerExpired, VoteCast, VotesChecked
+from consensus.replica import Replica
+from consensus.timers import Timer
+from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.checks import Checks
+from prsm_node.consensus_host.executor import Executor
+from prsm_node.consensus_host.fetcher import Fetcher
+from prsm_node.consensus_host.outbox import Outbox
+from prsm_node.consensus_host.records import KeptBatch, RecordKind, encode_record
+from prsm_node.consensus_host.signer import Signer
+from prsm_node.consensus_host.timers import Timers
+from prsm_node.storage.journal import Journal
+from prsm_node.wire.frames import encode_message
+from prsm_node.wire.kinds import Kind
+from prsm_node.wire.payloads import Batch, Committed
+
+log = structlog.get_logger("consensus")
+
+EVIDENCE_MAX = 256
+"""Proofs kept in memory; one a validator is enough to convict."""
+
+
+class Halted(Exception):
+    """Two decisions at one height were proven; the daemon ends and says so."""
+
+
+class ConsensusHost:
+    """One replica under trio. All methods are called on the loop.
+
+    Args:
+        signer: None for a node that only follows.
+        guard: the last durable one; its signed messages are what SendAgain sends.
+        now_ms: the host's clock, Unix milliseconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        replica: Replica,
+        signer: Signer | None,
+        guard: Guard,
+        guard_position: int | None,
+        checks: Checks,
+        journal: Journal,
+        outbox: Outbox,
+        batches: BatchStore,
+        executor: Executor,
+        fetcher: Fetcher,
+        catch_up: Callable[[int, int], None],
+        committed: Callable[[int], Committed | None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.replica = replica
+        self.checks = checks
+        self.timers = Timers(self._timer_expired)
+        self.stopped_because = ""
+        self.evidence: deque[Evidence] = deque(maxlen=EVIDENCE_MAX)
+        self.counters: dict[str, int] = {
+            "votes_forged": 0,
+            "decisions": 0,
+            "rounds_over_0": 0,
+            "sent_again": 0,
+        }
+        self._signer = signer
+        self._guard = guard
+        self._journal = journal
+        self._outbox = outbox
+        self._batches = batches
+        self._executor = executor
+        self._fetcher = fetcher
+        self._catch_up = catch_up
+        self._committed = committed
+        self._now_ms = now_ms
+        self._inputs: deque[Input] = deque()
+        self._stepping = False
+        self._sealed = b""
+        self._guard_position = guard_position
+        self._proposals_from: int | None = None
+
+    def feed(self, happened: Input) -> None:
+        """Give the replica an input and perform what follows. May be called while performing: inputs queue."""
+        self._inputs.append(happened)
+        if self._stepping:
+            return
+        self._stepping = True
+        try:
+            while self._inputs:
+                for effect in self.replica.step(self._inputs.popleft(), self._now_ms()):
+                    PERFORM[type(effect)](self, effect)
+        finally:
+            self._stepping = False
+
+    def _timer_expired(self, timer: Timer) -> None:
+        self.feed(TimerExpired(timer))
+
+    # --- what is signed: durable first, then sent, then counted ---------------------------------------------------
+
+    def _keep_guard(self, guard: Guard, kind: Kind, message: bytes, then: Callable[[], None]) -> None:
+        same_round = (guard.height, guard.round) == (self._guard.height, self._guard.round)
+        signed = (*(self._guard.signed if same_round else ()), bytes((kind,)) + message)
+        if guard.height != self._guard.height:
+            self._proposals_from = None
+        self._guard = replace(guard, signed=signed)
+        self._guard_position = self._journal.append(RecordKind.GUARD, encode_record(self._guard), then=then)
+
+    def keep_proposal(self, proposal: CheckedProposal) -> None:
+        """Queue a proposal for the journal; a vote for it, appended later, is durable no sooner."""
+        position = self._journal.append(RecordKind.PROPOSAL, encode_record(proposal))
+        if self._proposals_from is None:
+            self._proposals_from = position
+
+    def signed_from(self) -> int | None:
+        """Return the journal position from which the guard and this height's proposals can be read."""
+        held = (self._guard_position, self._proposals_from)
+        return min((position for position in held if position is not None), default=None)
+
+    def _cast_vote(self, effect: CastVote) -> None:
+        assert self._signer is not None, "a node without a validator key casts no vote"
+        vote = self._signer.vote(effect.vote)
+        message = encode_message(vote)
+
+        def durable() -> None:
+            self._outbox.broadcast(Kind.VOTE, message)
+            self.feed(VoteCast(vote))
+
+        self._keep_guard(effect.guard, Kind.VOTE, message, durable)
+
+    def _cast_proposal(self, effect: CastProposal) -> None:
+        assert self._signer is not None, "a node without a validator key proposes nothing"
+        proposal = self._signer.proposal(effect.proposal)
+        message = encode_message(proposal)
+
+        def durable() -> None:
+            self._outbox.broadcast(Kind.PROPOSAL, message)
+            self.feed(ProposalCast(proposal))
+
+        self.keep_proposal(proposal)
+        self._keep_guard(effect.guard, Kind.PROPOSAL, message, durable)
+
+    def seal(self, digest: bytes, body: bytes, transactions: int) -> None:
+        """Chain a body of ours into our lane; the caller asked `replica.lanes.room()` before."""
+        self._sealed = body
+        self.feed(BatchSealed(digest, transactions))
+
+    def _cast_batch(self, effect: CastBatch) -> None:
+        assert self._signer is not None, "a node without a validator key authors no batch"
+        batch = self._signer.batch(effect.header)
+        stored = self._batches.put(batch, self._sealed)
+        given = self._signer.acknowledgement(
+            Acknowledgement(batch.author, batch.sequence, stored.digest, batch.author)
+        )
+        message = encode_message(Batch(batch, stored.body))
+
+        def durable() -> None:
+            self._outbox.broadcast(Kind.BATCH, message)
+            self.feed(BatchCast(batch, given))
+
+        record = encode_record(KeptBatch(batch, given.signature, stored.body))
+        stored.position = self._journal.append(RecordKind.BATCH, record, then=durable)
+
+    def _cast_acknowledgement(self, effect: CastAcknowledgement) -> None:
+        assert self._signer is not None, "a node without a validator key acknowledges nothing"
+        given = self._signer.acknowledgement(effect.acknowledgement)
+        message = encode_message(given)
+        stored = self._batches.get(given.digest)
+        assert stored is not None, "a batch is stored before the replica hears of it"
+
+        def durable() -> None:
+            link = self._outbox.link_of(given.author)
+            if link is not None:
+                self._outbox.send(link, Kind.ACKNOWLEDGEMENT, message)
+            else:
+                self._outbox.broadcast(Kind.ACKNOWLEDGEMENT, message)
+
+            stored.acknowledged = True
+
+        if stored.acknowledged:
+            durable()
+        if stored.acknowledging:
+            return
+        stored.acknowledging = True
+        record = encode_record(KeptBatch(stored.header, given.signature, stored.body))
+        stored.position = self._journal.append(RecordKind.BATCH, record, then=durable)
+
+    # --- what is sent or sent again ----------------------------------------------------------------------------------
+
+    def _send_certificate(self, effect: SendCertificate) -> None:
+        self._send(effect.link, Kind.CERTIFICATE, encode_message(effect.certificate))
+
+    def _send_tip_certificate(self, effect: SendTipCertificate) -> None:
+        self._send(None, Kind.TIP_CERTIFICATE, encode_message(effect.certificate))
+
+    def _send(self, link: int | None, kind: Kind, message: bytes) -> None:
+        if link is None:
+            self._outbox.broadcast(kind, message)
+        else:
+            self._outbox.send(link, kind, message)
+
+    def _send_committed(self, effect: SendCommitted) -> None:
+        committed = self._committed(effect.height)
+        if committed is not None:
+            self._outbox.send(effect.link, Kind.COMMITTED, encode_message(committed))
+
+    def _send_again(self, effect: SendAgain) -> None:
+        if self._guard.height != effect.height:
+            return
+        self.counters["sent_again"] += 1
+        if self._guard.valid_polka is not None:
+            polka = encode_message(self._guard.valid_polka)
+            self._outbox.broadcast(Kind.CERTIFICATE, polka)
+        for signed in self._guard.signed:
+            self._outbox.broadcast(Kind(signed[0]), signed[1:])
+
+    def _send_batch_again(self, effect: SendBatchAgain) -> None:
+        stored = self._batches.get(effect.digest)
+        if stored is not None:
+            self._outbox.broadcast(Kind.BATCH, encode_message(Batch(stored.header, stored.body)))
+
+    # --- the rest ------------------------------------------------------------------------------------------------------
+
+    def _set_timer(self, effect: SetTimer) -> None:
+        self.timers.set(effect.timer, effect.delay_ms)
+
+    def _check_votes(self, effect: CheckVotes) -> None:
+        good, forged = [], []
+        for vote in effect.votes:
+            checked = self.checks.vote(vote)
+            if checked is None:
+                forged.append(vote)
+            else:
+                good.append(checked)
+        self.counters["votes_forged"] += len(forged)
+        self.feed(VotesChecked(tuple(good), tuple(forged)))
+
+    def _fetch_batch(self, effect: FetchBatch) -> None:
+        self._fetcher.batch(effect.author, effect.digest, effect.link)
+
+    def _fetch_tip_certificate(self, effect: FetchTipCertificate) -> None:
+        self._fetcher.tip_certificate(effect.author, effect.sequence, effect.digest, effect.link)
+
+    def _fetch_block(self, effect: FetchBlock) -> None:
+        self._fetcher.block(effect.height, effect.value, effect.link)
+
+    def _catch_up_to(self, effect: CatchUp) -> None:
+        self._catch_up(effect.height, effect.link)
+
+    def _prepare_block(self, effect: PrepareBlock) -> None:
+        self._executor.prepare(effect.block)
+
+    def _decide(self, effect: Decide) -> None:
+        self.counters["decisions"] += 1
+        self.counters["rounds_over_0"] += effect.certificate.round > 0
+        self._executor.decide(effect.block, effect.certificate)
+
+    def _strengthen_commit(self, effect: StrengthenCommit) -> None:
+        self._executor.strengthen(effect.certificate)
+
+    def _report_evidence(self, effect: ReportEvidence) -> None:
+        self.evidence.append(effect.evidence)
+        log.warning("evidence", proof=type(effect.evidence).__name__, guilty=guilty(effect.evidence).hex())
+
+    def stop_voting(self, effect: StopVoting) -> None:
+        self.stopped_because = effect.reason
+        log.error("voting_stopped", reason=effect.reason)
+
+    def _halt(self, effect: Halt) -> None:
+        log.critical("halted", reason=effect.reason)
+        raise Halted(effect.reason)
+
+
+PERFORM: dict[type[Effect], Callable[[ConsensusHost, Any], None]] = {
+    CastVote: ConsensusHost._cast_vote,
+    CastProposal: ConsensusHost._cast_proposal,
+    CastBatch: ConsensusHost._cast_batch,
+    CastAcknowledgement: ConsensusHost._cast_acknowledgement,
+    SetTimer: ConsensusHost._set_timer,
+    CheckVotes: ConsensusHost._check_votes,
+    SendCertificate: ConsensusHost._send_certificate,
+    SendTipCertificate: ConsensusHost._send_tip_certificate,
+    SendCommitted: ConsensusHost._send_committed,
+    SendAgain: ConsensusHost._send_again,
+    SendBatchAgain: ConsensusHost._send_batch_again,
+    FetchBatch: ConsensusHost._fetch_batch,
+    FetchTipCertificate: ConsensusHost._fetch_tip_certificate,
+    FetchBlock: ConsensusHost._fetch_block,
+    CatchUp: ConsensusHost._catch_up_to,
+    PrepareBlock: ConsensusHost._prepare_block,
+    Decide: ConsensusHost._decide,
+    StrengthenCommit: ConsensusHost._strengthen_commit,
+    ReportEvidence: ConsensusHost._report_evidence,
+    StopVoting: ConsensusHost.stop_voting,
+    Halt: ConsensusHost._halt,
+}
+"""One dict look-up an effect; tests/house checks that it covers every Effect."""

@@ -1,0 +1,247 @@
+"""What peers send, checked from cheap to dear, then fed to the replica as inputs.
+
+The replica is asked first whether it wants a thing at all; only then does a signature cost CPU. Handlers never
+raise over a peer's bytes: a forged or malformed thing is counted and the peer scored.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, Protocol
+
+import structlog
+import trio
+
+from consensus.blocks import Proposal, block_digest
+from consensus.certificates import Certificate
+from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
+from consensus.dissemination.batches import BatchHeader, CheckedBatch, batch_digest
+from consensus.inputs import (
+    AcknowledgementReceived,
+    BatchReceived,
+    BlockReceived,
+    CertificateReceived,
+    ProposalReceived,
+    TipCertificateReceived,
+    VoteReceived,
+)
+from consensus.votes import Vote, VoteKind, well_formed
+from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.fetcher import BlockAnswer
+from prsm_node.consensus_host.host import ConsensusHost
+from prsm_node.consensus_host.outbox import Outbox
+from prsm_node.wire.payloads import Batch, Committed
+
+log = structlog.get_logger("consensus")
+
+# A batch in here waits for the signature worker: 64 x 64 KB = 4 MB, a second of the worker's time. A batch that
+# finds it full is dropped; its author sends it again.
+BATCHES_IN = 64
+BATCHES_AT_ONCE = 4
+PROPOSALS_KEPT = 8
+
+
+class Verdict(Protocol):
+    """What the mempool found in a batch's body."""
+
+    @property
+    def good(self) -> bool: ...
+
+    @property
+    def reason(self) -> str: ...
+
+
+class Bodies(Protocol):
+    """What inbound needs of the mempool."""
+
+    async def check_body(self, body: bytes) -> Verdict:
+        """Check every transaction of another validator's batch."""
+
+
+class Inbound:
+    """Handlers for the kinds of frames that consensus reads."""
+
+    def __init__(self, host: ConsensusHost, batches: BatchStore, bodies: Bodies, outbox: Outbox) -> None:
+        self._host = host
+        self._batches = batches
+        self._bodies = bodies
+        self._outbox = outbox
+        self._checking: set[bytes] = set()
+        self._send, self._receive = trio.open_memory_channel[tuple[int, bytes, Batch]](BATCHES_IN)
+        self.proposals: dict[bytes, Proposal] = {}
+        """The last few proposals by value, to answer who lacks one."""
+        self.signed: dict[bytes, tuple[int, int, int]] = {}
+        """The highest (height, round, step) seen signed, by validator (PROTOCOL, Twin)."""
+        self.counters: dict[str, int] = {"batches_dropped": 0}
+
+    async def run(self) -> None:
+        """Own the checking of batches."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(BATCHES_AT_ONCE):
+                nursery.start_soon(self._check_batches)
+
+    # --- agreement --------------------------------------------------------------------------------------------------
+
+    def on_proposals(self, link: int, proposals: Sequence[Proposal]) -> None:
+        for proposal in proposals:
+            if not self._host.replica.wants_proposal(proposal):
+                continue
+            validators = self._host.replica.chain.validators(proposal.height)
+            checked = self._host.checks.proposal(proposal, validators) if validators is not None else None
+            if checked is None:
+                self._outbox.fault(link, "proposal.signature")
+                continue
+            self._saw(proposal.proposer, proposal.height, proposal.round, 1)
+            self.proposals[block_digest(proposal.block)] = proposal
+            while len(self.proposals) > PROPOSALS_KEPT:
+                del self.proposals[next(iter(self.proposals))]
+            self._host.keep_proposal(checked)
+            self._host.feed(ProposalReceived(link, checked))
+
+    def on_votes(self, link: int, votes: Sequence[Vote]) -> None:
+        for vote in votes:
+            if well_formed(vote):
+                self._host.feed(VoteReceived(link, vote))
+            else:
+                self._outbox.fault(link, "vote.marks")
+
+    def saw_vote(self, vote: Vote) -> None:
+        """A checked vote: remember how far its key has signed."""
+        self._saw(vote.voter, vote.height, vote.round, 2 if vote.kind is VoteKind.PREVOTE else 3)
+
+    def _saw(self, validator: bytes, height: int, round_: int, step: int) -> None:
+        place = (height, round_, step)
+        if place > self.signed.get(validator, (0, 0, 0)):
+            self.signed[validator] = place
+
+    def on_certificates(self, link: int, certificates: Sequence[Certificate]) -> None:
+        replica = self._host.replica
+        for certificate in certificates:
+            if not replica.wants_certificate(certificate):
+                continue
+            validators = replica.chain.validators(certificate.height)
+            if validators is None:
+                # Beyond what is known here: nothing to check it by, but somebody claims to be ahead.
+                continue
+            checked = self._host.checks.certificate(certificate, validators)
+            if checked is None:
+                self._outbox.fault(link, "certificate.votes")
+                continue
+            self._host.feed(CertificateReceived(link, checked))
+
+    def on_committed(self, link: int, decided: Sequence[Committed]) -> None:
+        for committed in decided:
+            self.receive_committed(link, committed)
+
+    def receive_committed(self, link: int, committed: Committed) -> bool:
+        """Feed a decided block of the current height; False where it is not what it claims."""
+        block, certificate = committed.block, committed.certificate
+        replica = self._host.replica
+        if block.height < replica.height.height:
+            return True
+        validators = replica.chain.validators(block.height)
+        if validators is None:
+            return True
+        named = certificate.kind is VoteKind.PRECOMMIT and certificate.height == block.height
+        if not named or certificate.value != block_digest(block):
+            self._outbox.fault(link, "committed.certificate")
+            return False
+        checked = self._host.checks.certificate(certificate, validators)
+        if checked is None:
+            self._outbox.fault(link, "committed.certificate.votes")
+            return False
+        self._host.feed(BlockReceived(link, block, checked))
+        return True
+
+    def fetched_block(self, link: int, value: bytes, answer: BlockAnswer) -> bool:
+        if answer.committed is not None and block_digest(answer.committed.block) == value:
+            return self.receive_committed(link, answer.committed)
+        if answer.proposal is not None and block_digest(answer.proposal.block) == value:
+            self.on_proposals(link, (answer.proposal,))
+            return True
+        return False
+
+    # --- lanes --------------------------------------------------------------------------------------------------------
+
+    def on_batches(self, link: int, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            digest = batch_digest(batch.header)
+            if digest in self._checking or not self._host.replica.wants_batch(batch.header):
+                continue
+            stored = self._batches.get(digest)
+            if stored is not None:
+                self._feed_batch(link, stored.header)
+                continue
+            self._checking.add(digest)
+            try:
+                self._send.send_nowait((link, digest, batch))
+            except trio.WouldBlock:
+                self._checking.discard(digest)
+                self.counters["batches_dropped"] += 1
+
+    async def _check_batches(self) -> None:
+        async for link, digest, batch in self._receive:
+            try:
+                await self._check_batch(link, batch)
+            finally:
+                self._checking.discard(digest)
+
+    async def _check_batch(self, link: int, batch: Batch) -> bool:
+        header, body = batch.header, batch.body
+        if sha256(body).digest() != header.body or not self._host.checks.batch(header):
+            self._outbox.fault(link, "batch.signature")
+            return False
+        verdict = await self._bodies.check_body(body)
+        if not verdict.good:
+            self._outbox.fault(link, f"batch.body: {verdict.reason}")
+            return False
+        self._batches.put(header, body)
+        self._feed_batch(link, header)
+        return True
+
+    def _feed_batch(self, link: int, header: BatchHeader) -> None:
+        self._host.feed(BatchReceived(link, CheckedBatch(header)))
+
+    async def fetched_batch(self, link: int, digest: bytes, batch: Batch) -> bool:
+        """Check a batch that we asked for by digest; the digest fixes author, place and body."""
+        if batch_digest(batch.header) != digest:
+            return False
+        if self._batches.get(digest) is not None:
+            return True
+        return await self._check_batch(link, batch)
+
+    def on_acknowledgements(self, link: int, given: Sequence[Acknowledgement]) -> None:
+        for acknowledgement in given:
+            if acknowledgement.author != self._host.replica.me:
+                continue
+            checked = self._host.checks.acknowledgement(acknowledgement)
+            if checked is None:
+                self._outbox.fault(link, "acknowledgement.signature")
+                continue
+            self._host.feed(AcknowledgementReceived(link, checked))
+
+    def on_tip_certificates(self, link: int, certificates: Sequence[TipCertificate]) -> None:
+        for certificate in certificates:
+            self.receive_tip_certificate(link, certificate)
+
+    def receive_tip_certificate(self, link: int, certificate: TipCertificate) -> bool:
+        replica = self._host.replica
+        if not replica.wants_tip_certificate(certificate):
+            return True
+        checked = self._host.checks.tip_certificate(certificate, replica.height.validators)
+        if checked is None:
+            self._outbox.fault(link, "tip_certificate.votes")
+            return False
+        self._host.feed(TipCertificateReceived(link, checked))
+        return True
+
+    def handlers(self) -> dict[str, Any]:
+        """By the name of the frame's kind."""
+        return {
+            "PROPOSAL": self.on_proposals,
+            "VOTE": self.on_votes,
+            "CERTIFICATE": self.on_certificates,
+            "COMMITTED": self.on_committed,
+            "BATCH": self.on_batches,
+            "ACKNOWLEDGEMENT": self.on_acknowledgements,
+            "TIP_CERTIFICATE": self.on_tip_certificates,
+        }

@@ -1,0 +1,67 @@
+"""What the journal's records hold. Kinds are never used again for another thing.
+
+A guard record holds everything a validator must remember, so the last one wins; the others are kept until what
+they hold is part of the state in LMDB.
+"""
+
+from enum import IntEnum
+
+import msgspec
+
+from consensus.blocks import Block, Proposal
+from consensus.certificates import Certificate
+from consensus.dissemination.batches import BatchHeader
+from consensus.guard import Guard
+
+
+class RecordKind(IntEnum):
+    GUARD = 1
+    PROPOSAL = 2
+    BATCH = 3
+    DECISION = 4
+    SESSION = 5
+
+
+class KeptBatch(msgspec.Struct, frozen=True, array_like=True):
+    """A batch with the acknowledgement that this node gave for it; empty where it gave none."""
+
+    header: BatchHeader
+    acknowledgement: bytes
+    body: bytes
+
+
+class KeptDecision(msgspec.Struct, frozen=True, array_like=True):
+    block: Block
+    certificate: Certificate
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_guard = msgspec.msgpack.Decoder(Guard)
+_proposal = msgspec.msgpack.Decoder(Proposal)
+_batch = msgspec.msgpack.Decoder(KeptBatch)
+_decision = msgspec.msgpack.Decoder(KeptDecision)
+
+
+def encode_record(record: Guard | Proposal | KeptBatch | KeptDecision) -> bytes:
+    return _encode(record)
+
+
+def decode_guard(payload: bytes) -> Guard:
+    return _guard.decode(payload)
+
+
+def decode_proposal(payload: bytes) -> Proposal:
+    return _proposal.decode(payload)
+
+
+def decode_batch(payload: bytes) -> KeptBatch:
+    return _batch.decode(payload)
+
+
+def decode_decision(payload: bytes) -> KeptDecision:
+    return _decision.decode(payload)
+
+
+def batch_body(payload: bytes) -> bytes:
+    """Return the body inside a BATCH record: what storage reads back for look-ups."""
+    return _batch.decode(payload).body

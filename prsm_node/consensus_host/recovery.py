@@ -1,0 +1,103 @@
+"""What a restart takes back from the journal: batches and acknowledgements, the guard, proposals, decisions.
+
+LMDB's mark says from where to read. What was decided but not committed to LMDB is executed again by node.py; the
+replica then starts above it with the lock, the valid value and the acknowledgements that it had.
+"""
+
+import msgspec
+
+from consensus.blocks import CheckedProposal
+from consensus.certificates import CheckedCertificate
+from consensus.chain import ChainStart
+from consensus.dissemination.acknowledgements import Acknowledgement, CheckedAcknowledgement
+from consensus.dissemination.batches import CheckedBatch, batch_digest
+from consensus.dissemination.lanes import Lanes
+from consensus.guard import Guard
+from consensus.validators import ValidatorSet
+from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.executor import ChainMark, Executor
+from prsm_node.consensus_host.records import (
+    KeptDecision,
+    RecordKind,
+    decode_batch,
+    decode_decision,
+    decode_guard,
+    decode_proposal,
+)
+from prsm_node.storage.journal import Journal
+
+PROPOSALS_MAX = 64
+
+
+class Recovered(msgspec.Struct):
+    guard: Guard
+    guard_position: int | None
+    proposals: list[CheckedProposal]
+    acknowledged: dict[bytes, bytes]
+    """Our signature by the digest of the batch it acknowledges."""
+
+
+async def recover(journal: Journal, start: int | None, batches: BatchStore, executor: Executor) -> Recovered:
+    """Read the journal from `start`, executing decisions as their batches come. Raise StorageError where damaged.
+
+    What is read before its decision is dropped after it, so that memory does not grow with the journal.
+    """
+    found = Recovered(Guard(), None, [], {})
+    decisions: dict[int, KeptDecision] = {}
+    for record in journal.replay(start):
+        if record.kind == RecordKind.GUARD:
+            found.guard, found.guard_position = decode_guard(record.payload), record.position
+        elif record.kind == RecordKind.PROPOSAL:
+            found.proposals.append(CheckedProposal(decode_proposal(record.payload)))
+            del found.proposals[:-PROPOSALS_MAX]
+        elif record.kind == RecordKind.BATCH:
+            batch = decode_batch(record.payload)
+            if batch.header.sequence <= executor.executed_tip(batch.header.author).sequence:
+                continue
+            stored = batches.put(batch.header, batch.body)
+            stored.position = record.position
+            if batch.acknowledgement:
+                stored.acknowledging = stored.acknowledged = True
+                found.acknowledged[stored.digest] = batch.acknowledgement
+        elif record.kind == RecordKind.DECISION:
+            decision = decode_decision(record.payload)
+            decisions[decision.block.height] = decision
+        await _execute_known(decisions, executor)
+    return found
+
+
+async def _execute_known(decisions: dict[int, KeptDecision], executor: Executor) -> None:
+    """Execute what is decided and at hand; a decision whose batches never came is asked of peers again."""
+    while (decision := decisions.get(executor.mark.height + 1)) is not None:
+        batches = executor.gathered(decision.block)
+        if batches is None:
+            return
+        del decisions[decision.block.height]
+        executor.execute_decided(decision.block, CheckedCertificate(decision.certificate), batches)
+        await executor.commit_if_due()
+
+
+def restore_lanes(lanes: Lanes, batches: BatchStore, recovered: Recovered, me: bytes | None) -> None:
+    """Give the lanes back what was stored and acknowledged above their committed tips."""
+    for stored in sorted(batches.all(), key=lambda stored: stored.header.sequence):
+        signature = recovered.acknowledged.get(stored.digest)
+        given = None
+        if signature is not None and me is not None:
+            header = stored.header
+            given = CheckedAcknowledgement(
+                Acknowledgement(header.author, header.sequence, batch_digest(header), me, signature)
+            )
+        lanes.restore_batch(CheckedBatch(stored.header), given)
+
+
+def chain_start(mark: ChainMark, validators: ValidatorSet) -> ChainStart:
+    """Return where the replica takes the chain up. The set is the genesis' until staking changes it."""
+    return ChainStart(
+        height=mark.height,
+        digest=mark.digest,
+        time_ms=mark.time_ms,
+        tips=mark.tips,
+        roots=dict(mark.roots),
+        sets={mark.height + ahead: validators for ahead in (1, 2, 3)},
+        last_work=mark.last_work,
+    )

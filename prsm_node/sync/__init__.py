@@ -1,0 +1,1 @@
+"""Catching up: certified blocks from peers, verified and executed like any others."""

@@ -1,0 +1,167 @@
+"""Lanes: what is acknowledged, what is certified, and what a faulty author can not get (PROTOCOL, Lanes)."""
+
+from itertools import product
+
+from consensus.blocks import Tip
+from consensus.dissemination.acknowledgements import (
+    Acknowledgement,
+    CheckedAcknowledgement,
+    CheckedTipCertificate,
+    TipCertificate,
+)
+from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, CheckedBatch, batch_digest
+from consensus.dissemination.lanes import Lanes
+from consensus.dissemination.tips import TipsVerdict, judge_tips, next_tips
+from consensus.effects import CastAcknowledgement, CastBatch, FetchBatch, ReportEvidence, SendTipCertificate
+from consensus.evidence import BatchEquivocation
+from consensus.quorum import is_quorum
+from consensus.validators import ValidatorSet
+
+A, B, C, D = (bytes([letter]) * 32 for letter in b"ABCD")
+FOUR = ValidatorSet([(key, 1) for key in (A, B, C, D)])
+LINK = 7
+
+
+def lanes(me: bytes = B, window: int = 4) -> Lanes:
+    return Lanes(me, FOUR, window, advance_max=window)
+
+
+def batch(sequence: int, parent: bytes = EMPTY_LANE, author: bytes = A, body: int = 0) -> CheckedBatch:
+    return CheckedBatch(BatchHeader(author, sequence, parent, bytes([body]) * 32, b"s" * 64))
+
+
+def chain(length: int) -> list[CheckedBatch]:
+    made: list[CheckedBatch] = []
+    for sequence in range(1, length + 1):
+        made.append(batch(sequence, batch_digest(made[-1]) if made else EMPTY_LANE))
+    return made
+
+
+def certificate(of: CheckedBatch) -> CheckedTipCertificate:
+    votes = tuple((key, b"s" * 64) for key in (A, B, C))
+    return CheckedTipCertificate(TipCertificate(of.author, of.sequence, batch_digest(of), votes))
+
+
+def acknowledged(effects: list[object]) -> list[int]:
+    return [effect.acknowledgement.sequence for effect in effects if isinstance(effect, CastAcknowledgement)]
+
+
+def test_a_batch_that_extends_the_committed_tip_is_acknowledged() -> None:
+    assert acknowledged(lanes().receive_batch(batch(1), LINK)) == [1]
+
+
+def test_a_batch_without_its_parent_waits_for_it_and_then_both_are_acknowledged() -> None:
+    first, second = chain(2)
+    ours = lanes()
+    assert ours.receive_batch(second, LINK) == [FetchBatch(A, batch_digest(first), LINK)]
+    assert acknowledged(ours.receive_batch(first, LINK)) == [1, 2]
+
+
+def test_a_second_digest_at_one_sequence_is_evidence_and_never_acknowledged() -> None:
+    ours = lanes()
+    ours.receive_batch(batch(1, body=1), LINK)
+    effects = ours.receive_batch(batch(1, body=2), LINK)
+    assert effects == [ReportEvidence(BatchEquivocation(first=batch(1, body=1), second=batch(1, body=2)))]
+
+
+def test_a_batch_sent_again_gets_the_same_acknowledgement_again() -> None:
+    ours = lanes()
+    assert ours.receive_batch(batch(1), LINK) == ours.receive_batch(batch(1), LINK)
+
+
+def test_nobody_acknowledges_beyond_the_window() -> None:
+    ours = lanes(window=3)
+    got = [acknowledged(ours.receive_batch(each, LINK)) for each in chain(5)]
+    assert got == [[1], [2], [3], [], []]
+
+
+def test_a_quorum_of_acknowledgements_certifies_our_batch_once() -> None:
+    ours = lanes(me=A)
+    (cast,) = ours.seal(b"b" * 32)
+    assert isinstance(cast, CastBatch)
+    made = CheckedBatch(cast.header)
+
+    def given(voter: bytes) -> CheckedAcknowledgement:
+        return CheckedAcknowledgement(Acknowledgement(A, 1, batch_digest(made), voter, b"s" * 64))
+
+    assert ours.batch_cast(made, given(A)) == []
+    assert ours.receive_acknowledgement(given(B)) == []
+    assert ours.receive_acknowledgement(given(B)) == [], "one voter counts once"
+    (sent,) = ours.receive_acknowledgement(given(C))
+    assert isinstance(sent, SendTipCertificate)
+    assert len(sent.certificate.votes) == 3
+    assert ours.receive_acknowledgement(given(D)) == []
+    assert next_tips(ours) == (Tip(A, 1, batch_digest(made)),)
+
+
+def test_an_author_stops_at_its_window_and_goes_on_when_a_block_orders_its_lane() -> None:
+    ours = lanes(me=A, window=2)
+    heads = []
+    while ours.room():
+        (cast,) = ours.seal(b"b" * 32)
+        assert isinstance(cast, CastBatch)
+        heads.append(cast.header)
+    assert len(heads) == 2
+    ours.commit((Tip(A, 1, batch_digest(heads[0])),))
+    assert ours.room() == 1
+
+
+def test_a_tip_without_its_certificate_is_fetched_before_a_prevote() -> None:
+    first, second = chain(2)
+    ours = lanes()
+    ours.receive_batch(first, LINK)
+    tips = (Tip(A, 2, batch_digest(second)),)
+    assert judge_tips(ours, tips) == (TipsVerdict.UNCERTIFIED, tips)
+    assert ours.receive_certificate(certificate(second), LINK) == [FetchBatch(A, batch_digest(second), LINK)]
+    assert judge_tips(ours, tips) == (TipsVerdict.VALID, ())
+
+
+def test_a_block_never_moves_a_lane_back_nor_lists_it_twice_nor_too_far() -> None:
+    made = chain(3)
+    ours = lanes(window=2)
+    ours.receive_certificate(certificate(made[0]), LINK)
+    tip = Tip(A, 1, batch_digest(made[0]))
+    assert judge_tips(ours, (tip, tip))[0] is TipsVerdict.INVALID
+    assert judge_tips(ours, (Tip(A, 3, batch_digest(made[2])),))[0] is TipsVerdict.INVALID
+    assert judge_tips(ours, (Tip(b"x" * 32, 1, tip.digest),))[0] is TipsVerdict.INVALID
+    ours.commit((tip,))
+    assert judge_tips(ours, (tip,))[0] is TipsVerdict.INVALID
+
+
+def test_a_rival_certified_at_a_sequence_we_acknowledged_otherwise_can_still_be_ordered() -> None:
+    shown, rival = batch(1, body=1), batch(1, body=2)
+    ours = lanes()
+    ours.receive_batch(shown, LINK)
+    assert ours.receive_certificate(certificate(rival), LINK) == [FetchBatch(A, batch_digest(rival), LINK)]
+    assert acknowledged(ours.receive_batch(rival, LINK)) == []
+    ours.commit((Tip(A, 1, batch_digest(rival)),))
+    child = batch(2, batch_digest(rival))
+    assert acknowledged(ours.receive_batch(child, LINK)) == [2]
+
+
+def test_what_the_journal_held_is_taken_back_and_not_acknowledged_otherwise() -> None:
+    ours = lanes()
+    stored = batch(1, body=1)
+    given = CheckedAcknowledgement(Acknowledgement(A, 1, batch_digest(stored), B, b"s" * 64))
+    ours.restore_batch(stored, given)
+    assert acknowledged(ours.receive_batch(batch(1, body=2), LINK)) == []
+
+
+def test_an_author_goes_on_above_what_its_journal_held() -> None:
+    own = batch(1, author=A)
+    ours = lanes(me=A)
+    ours.restore_batch(own, CheckedAcknowledgement(Acknowledgement(A, 1, batch_digest(own), A, b"s" * 64)))
+    assert ours.uncertified() == [batch_digest(own)]
+    (cast,) = ours.seal(b"b" * 32)
+    assert isinstance(cast, CastBatch)
+    assert (cast.header.sequence, cast.header.parent) == (2, batch_digest(own))
+
+
+def test_only_a_quorum_keeps_two_digests_of_one_sequence_from_both_being_certified() -> None:
+    """models/lanes.py said anew: all ways in which three honest of four may acknowledge two digests."""
+    both = {"third": 0, "quorum": 0}
+    for pattern in product((0, 1, None), repeat=3):
+        weights = [1 + sum(choice == digest for choice in pattern) for digest in (0, 1)]
+        both["quorum"] += all(is_quorum(weight, 4) for weight in weights)
+        both["third"] += all(3 * weight > 4 for weight in weights)
+    assert both == {"third": 12, "quorum": 0}
