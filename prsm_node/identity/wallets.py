@@ -56,6 +56,12 @@ def unlocked(home: Home, name: str, passphrase: Passphrase) -> SigningKey:
     return keystore.unlock(stored(home, name).path, KeyKind.WALLET, passphrase)
 
 
+def refuse_taken(home: Home, name: str) -> None:
+    """Raise WalletError where `name` is taken, before anybody is asked for a passphrase."""
+    if path_of(home, name).exists():
+        raise WalletError(f"there is a wallet {name} already; choose another name")
+
+
 def made(
     home: Home, name: str, key: SigningKey, passphrase: Passphrase, scrypt: Scrypt | None = None
 ) -> StoredKey:

@@ -1,0 +1,88 @@
+"""One daemon a home: an exclusive lock for as long as it lives, and H/daemon.json, which says where it is.
+
+The lock is the kernel's (flock): a killed daemon leaves none behind, whatever its files say.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import msgspec
+
+from prsm_node.errors import OperatorError
+from prsm_node.home import Home
+
+RECORD_BYTES_MAX: Final = 16_384
+
+
+class HomeInUse(OperatorError):
+    """Another daemon runs on this home; the message names its process."""
+
+
+class DaemonRecord(msgspec.Struct, frozen=True):
+    """H/daemon.json. It can outlive a daemon that was killed; `running` says whether one lives."""
+
+    pid: int
+    listen: Annotated[list[str], msgspec.Meta(max_length=64)]
+    """Multiaddrs."""
+    started: str
+    """RFC 3339."""
+
+
+class DaemonLock:
+    """What who holds the lock may do."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def announce(self, listen: list[str], started: datetime) -> None:
+        """Write H/daemon.json, whole or not at all; raise OSError."""
+        text = started.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        record = DaemonRecord(os.getpid(), listen, text)
+        draft = self._home.daemon_record.with_suffix(".new")
+        draft.write_bytes(msgspec.json.encode(record) + b"\n")
+        draft.replace(self._home.daemon_record)
+
+
+@contextmanager
+def held(home: Home) -> Iterator[DaemonLock]:
+    """Hold the home's lock while in the block; raise HomeInUse. At the end H/daemon.json is removed."""
+    # Python marks it close-on-exec: no worker inherits the lock and keeps it past our end.
+    handle = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+            raise HomeInUse(
+                f"a daemon runs on {home.path} already, as process {pid or 'unknown'}; "
+                f"stop it with: prsm-node --home {home.path} stop"
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        home.daemon_record.unlink(missing_ok=True)
+        try:
+            yield DaemonLock(home)
+        finally:
+            home.daemon_record.unlink(missing_ok=True)
+            os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
+
+
+def running(home: Home) -> DaemonRecord | None:
+    """Return the record of the daemon that holds the lock of this home now, if it has announced itself."""
+    try:
+        with home.lock.open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return None
+            except BlockingIOError:
+                pass
+        with home.daemon_record.open("rb") as file:
+            return msgspec.json.decode(file.read(RECORD_BYTES_MAX), type=DaemonRecord)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
