@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from pretend_node import PretendNode
 
 from prsm_node.control.client import Client, NoDaemon
 from prsm_node.control.methods import FOLLOWER_BLOCKS_MAX, handlers
@@ -18,6 +17,7 @@ from prsm_node.control.protocol import MESSAGE_BYTES_MAX, SOCKET_NAME, ControlEr
 from prsm_node.control.server import CONNECTIONS_MAX, Handlers, Method, serve
 from prsm_node.control.views import BlockView, FinalBlock, StatusView
 from prsm_node.ledger.transactions import Transfer, unsigned_bytes, with_signature
+from tests.control.pretend_node import PretendNode
 
 ALICE = b"\x01" + b"a" * 32
 BOB = b"\x01" + b"b" * 32

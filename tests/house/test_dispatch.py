@@ -1,0 +1,24 @@
+"""Nothing that can happen and nothing that is asked falls on the floor."""
+
+import inspect
+from typing import Any
+
+from consensus import effects, inputs
+from consensus.effects import Effect
+from consensus.inputs import Input
+from consensus.replica import HANDLERS
+from prsm_node.consensus_host.host import PERFORM
+
+
+def kinds(module: Any, base: type) -> set[type]:
+    """Return the values of one kind that a module defines."""
+    members = (member for _, member in inspect.getmembers(module, inspect.isclass))
+    return {member for member in members if issubclass(member, base) and member is not base}
+
+
+def test_the_host_performs_every_effect() -> None:
+    assert set(PERFORM) == kinds(effects, Effect)
+
+
+def test_the_replica_handles_every_input() -> None:
+    assert set(HANDLERS) == kinds(inputs, Input)

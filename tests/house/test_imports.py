@@ -1,0 +1,64 @@
+"""What import-linter leaves open: its layers name every room, and production knows no simulation."""
+
+import tomllib
+
+from tests.house.source import PACKAGES, ROOT, imports, modules
+
+# Values and wiring that any room may use, and what lies outside the daemon.
+OUTSIDE_THE_LAYERS = {
+    "config",
+    "config_file",
+    "errors",
+    "home",
+    "__main__",
+    "__init__",
+    "bench",
+    "simulation",
+    "observability",
+}
+NOT_PRODUCTION = ("prsm_node/bench", "prsm_node/simulation", "consensus/simulation", "prsm_node/cli")
+
+
+def layered() -> set[str]:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    return {name.strip("() ") for layer in layers for name in layer.split("|")}
+
+
+def test_every_room_stands_in_the_layers() -> None:
+    children = (ROOT / "prsm_node").iterdir()
+    rooms = {path.stem for path in children if path.suffix == ".py" or any(path.glob("*.py"))}
+    forgotten = {f"prsm_node.{room}" for room in rooms - OUTSIDE_THE_LAYERS} - layered()
+    assert not forgotten, f"name them in pyproject.toml's layers: {sorted(forgotten)}"
+
+
+def test_no_production_room_imports_a_simulation() -> None:
+    found = [
+        str(i)
+        for path in modules(*PACKAGES)
+        if not any(path.is_relative_to(ROOT / folder) for folder in NOT_PRODUCTION)
+        for i in imports(path)
+        if "simulation" in i.module.split(".") or "bench" in i.module.split(".")
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_no_package_imports_the_tests() -> None:
+    found = [
+        str(i)
+        for path in modules(*PACKAGES, "scripts")
+        for i in imports(path)
+        if i.module.startswith("tests")
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_only_network_knows_libp2p() -> None:
+    found = [
+        str(i)
+        for path in modules(*PACKAGES)
+        if not path.is_relative_to(ROOT / "prsm_node/network")
+        for i in imports(path)
+        if i.module.split(".")[0] in {"libp2p", "multiaddr"}
+    ]
+    assert not found, "\n".join(found)

@@ -1,0 +1,28 @@
+"""A file or folder is named for its subject; a drawer for everything has none."""
+
+import pytest
+
+from tests.house.source import ROOT, tracked_files
+
+DRAWERS = {
+    *("util", "utils", "helper", "helpers", "common", "misc", "manager", "managers", "types"),
+    *("shared", "lib", "stuff", "base", "junkdrawer"),
+}
+
+
+def test_no_file_or_folder_is_a_drawer() -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for path in tracked_files()
+        if DRAWERS & {part.split(".")[0].lower() for part in path.relative_to(ROOT).parts}
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("script", ["run", "test", "install", "lock", "check-fresh", "../.ci/run"])
+def test_scripts_can_be_run_and_stop_at_the_first_failure(script: str) -> None:
+    path = ROOT / "scripts" / script
+    lines = path.read_text().splitlines()
+    assert path.stat().st_mode & 0o111, f"{script} is not executable"
+    assert lines[0] == "#!/usr/bin/env bash"
+    assert "set -euo pipefail" in lines, f"{script} goes on after a failure"
