@@ -1,0 +1,166 @@
+"""Questions to one peer and their answers, which may be larger than a frame.
+
+An answer leaves in parts of PART_BYTES_MAX, each a message of its own, so that votes pass between them. The
+asker sets the bound in bytes and the deadline; the answerer works on at most ANSWERS_AT_ONCE questions a link
+and waits where the link's queue is full, so that a slow reader costs one answer and not memory.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import trio
+
+from prsm_node.network.link import Link
+from prsm_node.wire.frames import encode_message
+from prsm_node.wire.kinds import Kind
+from prsm_node.wire.payloads import PART_BYTES_MAX, PARTS_MAX, Request, Response, Wanted
+
+ANSWER_BYTES_MAX = PART_BYTES_MAX * PARTS_MAX
+# 16 questions a link: a syncing peer asks for 16 ranges of blocks at once; more wait on its side.
+ANSWERS_AT_ONCE = 16
+ANSWER_S = 10.0
+# Parts queue up to here, a quarter of the queue's bound, and go on when it has drained.
+PARTS_QUEUED_BYTES = 1024 * 1024
+
+Answer = Callable[[Link, Wanted], Awaitable[bytes | None]]
+"""Gives the bytes of an answer, at most ANSWER_BYTES_MAX, or None where there is nothing."""
+
+
+class PeerFault(Exception):
+    """A peer did not do its part; `link` says which, the text how."""
+
+    def __init__(self, link: Link, text: str) -> None:
+        super().__init__(f"peer {link.node_id}: {text}")
+        self.link = link
+
+
+class NotFound(PeerFault):
+    """The peer answered that it does not have it, which is no fault of its own."""
+
+
+class AskingOwner(Protocol):
+    """What asking needs of links.py."""
+
+    def fault(self, link: Link, reason: str) -> None: ...
+    def broken(self, error: AssertionError) -> None: ...
+    def count(self, name: str) -> None: ...
+    def start_soon(self, task: Callable[..., Awaitable[object]], *arguments: object) -> None: ...
+
+
+class _Question:
+    def __init__(self, link: Link, bytes_max: int) -> None:
+        self.link = link
+        self.bytes_max = bytes_max
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.result: bytes | PeerFault | None = None
+        self.done = trio.Event()
+
+    def end(self, result: bytes | PeerFault) -> None:
+        self.result = result
+        self.done.set()
+
+
+class Asking:
+    """All open questions of this node, and the answers it is working on."""
+
+    def __init__(self, owner: AskingOwner, answer: Answer) -> None:
+        self._owner = owner
+        self._answer = answer
+        self._next_id = 0
+        self._open: dict[tuple[int, int], _Question] = {}
+        self._late: dict[int, int] = {}
+        """Link -> its greatest question given up: an answer that comes after all is late, not unasked."""
+        self._answering: dict[int, int] = {}
+
+    async def ask(self, link: Link, wanted: Wanted, deadline_s: float, bytes_max: int) -> bytes:
+        """Return the answer. Raise NotFound, or PeerFault where it is late, too large, or the link ends.
+
+        Cancelling forgets the question, no more.
+        """
+        assert 0 < bytes_max <= ANSWER_BYTES_MAX, f"no answer has {bytes_max} bytes"
+        self._next_id += 1
+        number, key = self._next_id, (link.number, self._next_id)
+        question = self._open[key] = _Question(link, bytes_max)
+        try:
+            if not link.send(Kind.REQUEST, encode_message(Request(number, wanted))):
+                raise PeerFault(link, "is gone")
+            with trio.move_on_after(deadline_s):
+                await question.done.wait()
+        finally:
+            del self._open[key]
+            if question.result is None:
+                self._late[link.number] = number
+        if question.result is None:
+            self._owner.fault(link, "late_answer")
+            raise PeerFault(link, f"gave no answer to {type(wanted).__name__} within {deadline_s} s")
+        if isinstance(question.result, PeerFault):
+            raise question.result
+        return question.result
+
+    def responses(self, link: Link, messages: list[Response], raw: list[bytes]) -> None:
+        """Take parts of answers."""
+        for response in messages:
+            question = self._open.get((link.number, response.id))
+            if question is None or question.result is not None:
+                if response.id > self._late.get(link.number, 0):
+                    self._owner.fault(link, "unasked_response")
+                continue
+            if not response.found:
+                question.end(NotFound(link, "does not have it"))
+                continue
+            question.size += len(response.body)
+            if response.part != len(question.parts) or question.size > question.bytes_max:
+                self._owner.fault(link, "wrong_answer")
+                question.end(PeerFault(link, f"sent part {response.part} of {response.parts} out of bounds"))
+                continue
+            question.parts.append(response.body)
+            if response.part + 1 == response.parts:
+                question.end(b"".join(question.parts))
+
+    def requests(self, link: Link, messages: list[Request], raw: list[bytes]) -> None:
+        """Take questions; each is answered in a task of its own."""
+        for request in messages:
+            busy = self._answering.get(link.number, 0)
+            if busy >= ANSWERS_AT_ONCE:
+                self._owner.fault(link, "requests_over_bound")
+                link.send(Kind.RESPONSE, encode_message(Response(request.id, False, 0, 1, b"")))
+                continue
+            self._answering[link.number] = busy + 1
+            self._owner.start_soon(self._work, link, request)
+
+    def link_down(self, link: Link) -> None:
+        """End what was asked of a link that is gone."""
+        for (number, _), question in list(self._open.items()):
+            if number == link.number and question.result is None:
+                question.end(PeerFault(link, "is gone"))
+        self._late.pop(link.number, None)
+
+    async def _work(self, link: Link, request: Request) -> None:
+        body: bytes | None = None
+        try:
+            with trio.move_on_after(ANSWER_S):
+                body = await self._answer(link, request.wanted)
+            if body is not None and len(body) > ANSWER_BYTES_MAX:
+                body = None
+            await self._send(link, request.id, body)
+        except AssertionError as error:
+            self._owner.broken(error)
+        except Exception:
+            self._owner.count("answer_failed")  # ours, not the peer's
+            await self._send(link, request.id, None)
+        finally:
+            busy = self._answering.pop(link.number) - 1
+            if busy:
+                self._answering[link.number] = busy
+
+    async def _send(self, link: Link, number: int, body: bytes | None) -> None:
+        if body is None:
+            link.send(Kind.RESPONSE, encode_message(Response(number, False, 0, 1, b"")))
+            return
+        parts = max(1, -(-len(body) // PART_BYTES_MAX))
+        for part in range(parts):
+            await link.outbox.wait_below(Kind.RESPONSE, PARTS_QUEUED_BYTES)
+            piece = body[part * PART_BYTES_MAX : (part + 1) * PART_BYTES_MAX]
+            if not link.send(Kind.RESPONSE, encode_message(Response(number, True, part, parts, piece))):
+                return

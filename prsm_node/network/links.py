@@ -1,0 +1,522 @@
+"""All links of this node: dialled, greeted, made one a peer, scored, and ended.
+
+The rest of the daemon queues messages here and is handed those that came; it never sees a frame, a stream or
+libp2p. Two links to one node happen when both dial at once: the one that the smaller key dialled stays. A new
+run of a node replaces the links of its earlier one.
+
+Handlers are called in the link's reading task, in the order in which messages came. They may not block; an
+exception of theirs closes the link and is counted, but an AssertionError is ours and ends run().
+"""
+
+import random
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from prsm_node.errors import OperatorError
+from prsm_node.identity.ed25519 import SigningKey, verify
+from prsm_node.network.address_book import AddressBook
+from prsm_node.network.addresses import Address, node_key_of_bytes, parse_address
+from prsm_node.network.asking import ANSWER_BYTES_MAX, Answer, Asking
+from prsm_node.network.config import NetworkConfig
+from prsm_node.network.link import Link, LinkView
+from prsm_node.network.scores import Scores
+from prsm_node.wire.frames import Frame, FrameJudge, FrameRejected, FrameSealer, Reason, encode_message
+from prsm_node.wire.kinds import Kind
+from prsm_node.wire.payloads import (
+    ADDRESSES_MAX,
+    Greeting,
+    Heartbeat,
+    Hello,
+    SessionProof,
+    Wanted,
+    session_signed_bytes,
+)
+
+if TYPE_CHECKING:
+    from libp2p.abc import INetStream
+
+    from prsm_node.network.host import Host
+
+Handler = Callable[[Link, list[Any], list[bytes]], None]
+"""(link, messages decoded, the bytes of each). Of kind K the messages are of wire.kinds.KINDS[K].payload."""
+
+# Links that have not greeted yet, beyond links_max: a flood of connections costs 16 tasks and no more.
+UNGREETED_MAX = 16
+DIALS_AT_ONCE = 8
+DIAL_TICK_S = 0.1
+# Frames with these faults mean that the two ends read another protocol; nothing good follows on the stream.
+UNREADABLE = {Reason.WRONG_VERSION, Reason.WRONG_NETWORK, Reason.WRONG_SENDER}
+
+
+class ValidatorSession(Protocol):
+    """The validator that this node runs, for session proofs; identity's sign guard provides it."""
+
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def session(self) -> bytes:
+        """8 to 32 bytes, durable and made by this run."""
+
+    def sign_session(self, message: bytes) -> bytes:
+        """Sign what session_signed_bytes() gave."""
+
+
+async def _nothing(link: Link, wanted: Wanted) -> bytes | None:
+    return None
+
+
+class Links:
+    """Every link of this node. Make one, register handlers, then run()."""
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        node_key: SigningKey,
+        network_id: bytes,
+        *,
+        version: str,
+        validator_session: ValidatorSession | None = None,
+        answer: Answer = _nothing,
+        height: Callable[[], int] = lambda: 0,
+        on_link_up: Callable[[Link], None] = lambda link: None,
+        on_link_down: Callable[[Link], None] = lambda link: None,
+        on_height: Callable[[Link, int], None] = lambda link, height: None,
+        privileged: Callable[[bytes], bool] = lambda validator: False,
+        clock: Callable[[], float] = trio.current_time,
+        randomness: random.Random | None = None,
+        entropy: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        """`network_id` is the genesis hash. `privileged` says which validator keys keep their link when there
+        are too many. `on_height` hears each heartbeat's. All callbacks are called as handlers are."""
+        self.config = config
+        self.sealer = FrameSealer(network_id, node_key)
+        self.judge = FrameJudge(network_id)
+        self.clock = clock
+        self.random = randomness or random.Random(entropy(16))
+        self.height = height
+        self.node_key = node_key.public
+        self.network_id = network_id
+        self.scores = Scores(config.ban_s)
+        self.book = AddressBook(node_key.public, config, self.random)
+        self.listen: tuple[Address, ...] = ()
+        """What is bound; known once run() has started."""
+        self.counters: Counter[str] = Counter()
+        """Totals over all links that ended; stats() adds those that stand."""
+        self._seed = node_key.seed()
+        self._version = version
+        self._validator = validator_session
+        self._entropy = entropy
+        self._instance = entropy(8)
+        self._on_link_up, self._on_link_down, self._on_height = on_link_up, on_link_down, on_height
+        self._privileged = privileged
+        self._asking = Asking(self, answer)
+        self._handlers: dict[Kind, Handler] = {
+            Kind.REQUEST: self._asking.requests,
+            Kind.RESPONSE: self._asking.responses,
+        }
+        self._up: dict[bytes, Link] = {}
+        self._numbers: dict[int, Link] = {}
+        self._ungreeted: set[Link] = set()
+        self._dialling: set[bytes] = set()
+        self._next_number = 1
+        self._host: Host | None = None
+        self._nursery: trio.Nursery | None = None
+        self._broken: AssertionError | None = None
+        self._over = trio.Event()
+        for text in config.bootstrap:
+            try:
+                address = parse_address(text)
+            except ValueError as error:
+                raise OperatorError(f"network.bootstrap: {error}.") from None
+            if address.node_key is None:
+                raise OperatorError(f"network.bootstrap: {text} does not end in /p2p/<peer id>; add it.")
+            self.book.learn(address, bootstrap=True)
+
+    # What the rest of the daemon asks for.
+
+    def handle(self, kind: Kind, handler: Handler) -> None:
+        """Give the messages of a kind to `handler`; one handler a kind."""
+        assert kind not in self._handlers, f"{kind.name} has a handler"
+        assert kind not in (Kind.HELLO, Kind.HEARTBEAT), f"{kind.name} is the links' own"
+        self._handlers[kind] = handler
+
+    def broadcast(self, kind: Kind, message: bytes, *, validators_only: bool = False) -> int:
+        """Queue an encoded message on every link that is up; return on how many. Never waits."""
+        links = [link for link in self._up.values() if link.validator is not None or not validators_only]
+        for link in links:
+            link.send(kind, message)
+        return len(links)
+
+    def send(self, to: Link | int | bytes, kind: Kind, message: bytes) -> bool:
+        """Queue an encoded message for a link, a link's number or a node key; False where it is not up."""
+        link = self.link(to)
+        return link is not None and link.send(kind, message)
+
+    def link(self, of: Link | int | bytes) -> Link | None:
+        """Return the link that is up under a number or to a node key."""
+        if isinstance(of, Link):
+            return of if self._numbers.get(of.number) is of else None
+        return self._numbers.get(of) if isinstance(of, int) else self._up.get(of)
+
+    def links(self) -> list[Link]:
+        """Return the links that are up."""
+        return list(self._up.values())
+
+    def links_of_validator(self, key: bytes) -> list[Link]:
+        """Return the links whose peers proved to hold this validator key; two of them are a twin."""
+        return [link for link in self._up.values() if link.validator == key]
+
+    async def ask(
+        self,
+        link: Link | int | bytes,
+        wanted: Wanted,
+        deadline_s: float,
+        bytes_max: int = ANSWER_BYTES_MAX,
+    ) -> bytes:
+        """Ask one peer; see asking.py. Raise LookupError where no such link is up."""
+        found = self.link(link)
+        if found is None:
+            raise LookupError("no such link is up")
+        return await self._asking.ask(found, wanted, deadline_s, bytes_max)
+
+    def fault(self, of: Link | bytes, reason: str) -> None:
+        """Count a peer's fault and score it; below the bound it is dropped and banned for a while."""
+        key = of if isinstance(of, bytes) else of.node_key
+        if self.scores.fault(key, reason, self.clock()):
+            for link in [link for link in self._every() if link.node_key == key]:
+                link.close(f"banned: {reason}")
+
+    def views(self) -> list[LinkView]:
+        """Return every link that is up, for people and metrics."""
+        now = self.clock()
+        return [link.view(self.scores.score(link.node_key, now)) for link in self._up.values()]
+
+    def stats(self) -> dict[str, int]:
+        """Return totals since the start: bytes, frames, losses, depth, faults by reason."""
+        totals = Counter(self.counters)
+        for link in self._every():
+            totals += _totals(link)
+        totals["links"] = len(self._up)
+        totals["queued"] = sum(link.outbox.depth for link in self._every())
+        totals["queued_bytes"] = sum(link.outbox.depth_bytes for link in self._every())
+        totals["addresses"] = len(self.book)
+        for reason, count in self.scores.faults.items():
+            totals[f"fault.{reason}"] = count
+        if self._host is not None:
+            for name, count in self._host.faults.items():
+                totals[f"libp2p.{name}"] = count
+        return dict(totals)
+
+    def dial(self, address: str, *, keep: bool = True) -> None:
+        """Look for a node from now on; return at once. ValueError in a sentence for a bad address or our own.
+
+        `keep` False: as one only heard of, forgotten when it cannot be reached.
+        """
+        parsed = parse_address(address)
+        if parsed.node_key is None:
+            raise ValueError(f"{address} does not end in /p2p/<peer id>, which says whom to expect; add it")
+        if parsed.node_key == self.node_key:
+            raise ValueError(f"{address} is this node itself")
+        self.book.learn(parsed, bootstrap=keep)
+
+    def learn(self, addresses: Iterable[str]) -> int:
+        """Keep what peers or discovery tell of, silently leaving out what is no address; return how many."""
+        learned = 0
+        for text in addresses:
+            try:
+                learned += self.book.learn(parse_address(text))
+            except ValueError:
+                self.counters["addresses_refused"] += 1
+        return learned
+
+    @property
+    def advertised(self) -> tuple[str, ...]:
+        """What peers are told to dial, each ending in our peer id."""
+        if self.config.advertise:
+            stripped = (parse_address(text) for text in self.config.advertise)
+            return tuple(str(Address(a.family, a.host, a.port, self.node_key)) for a in stripped)
+        return tuple(map(str, self.listen))[:ADDRESSES_MAX]
+
+    async def run(self, *, task_status: trio.TaskStatus[tuple[str, ...]] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen, link and serve until cancelled; started() is given the bound addresses with peer ids.
+
+        Raise OperatorError where an address cannot be bound, AssertionError where an invariant of ours broke.
+        """
+        # Loading libp2p takes 0.6 s and 84 MB; what only needs the types of this module goes without it.
+        from prsm_node.network.host import Host
+
+        self._host = host = Host(self._seed, self.config.links_max + UNGREETED_MAX, self.config.stall_s)
+        try:
+            listen = [parse_address(text) for text in self.config.listen]
+        except ValueError as error:
+            raise OperatorError(f"network.listen: {error}.") from None
+        async with host.run(listen) as bound, trio.open_nursery() as nursery:
+            self.listen = tuple(bound)
+            self._nursery = nursery
+            host.handle(self._inbound)
+            nursery.start_soon(self._dial_forever)
+            task_status.started(tuple(map(str, bound)))
+            try:
+                await self._over.wait()
+            finally:
+                for link in self._every():
+                    link.close("shutdown")
+                self._nursery = None
+                nursery.cancel_scope.cancel()
+                await host.abort_all()
+        if self._broken is not None:
+            raise self._broken
+
+    # What links and questions report.
+
+    def received(self, link: Link, frame: Frame) -> None:
+        """A frame passed every check."""
+        try:
+            if frame.kind is Kind.HELLO:
+                for hello in frame.messages:
+                    self._hello(link, hello)
+            elif not link.up.is_set():
+                self.fault(link, "not_greeted")
+                link.close("not_greeted")
+            elif frame.kind is Kind.HEARTBEAT:
+                heartbeat: Heartbeat = frame.messages[-1]
+                link.echo(heartbeat)
+                self._on_height(link, heartbeat.height)
+            elif (handler := self._handlers.get(frame.kind)) is not None:
+                handler(link, frame.messages, frame.raw)
+            else:
+                self.counters[f"unhandled.{frame.kind.name}"] += 1
+        except AssertionError as error:
+            self.broken(error)
+        except Exception as error:
+            self.counters[f"handler_failed.{frame.kind.name}.{type(error).__name__}"] += 1
+            self.fault(link, "handler_failed")
+            link.close(f"handler failed: {type(error).__name__}")
+
+    def rejected(self, link: Link, refusal: FrameRejected) -> None:
+        """A frame was refused: count, score, and go on where the stream can still be read."""
+        self.fault(link, refusal.reason.value)
+        if refusal.reason in UNREADABLE:
+            link.close(f"unreadable: {refusal.reason}")
+
+    def broken(self, error: AssertionError) -> None:
+        """An invariant of ours broke: run() ends with it."""
+        if self._broken is None:
+            self._broken = error
+        self._over.set()
+
+    def count(self, name: str) -> None:
+        self.counters[name] += 1
+
+    def start_soon(self, task: Callable[..., Awaitable[object]], *arguments: object) -> None:
+        """Run a task that ends with the links."""
+        if self._nursery is not None:
+            self._nursery.start_soon(task, *arguments)
+
+    # Greeting.
+
+    def _hello(self, link: Link, hello: Hello) -> None:
+        if isinstance(hello, Greeting):
+            if link.greeting is not None or hello.genesis != self.network_id:
+                self.fault(link, "not_greeted")
+                link.close("greeted twice or for another genesis")
+                return
+            link.greeting = hello
+            link.height = hello.height
+            if self._validator is not None:
+                content = session_signed_bytes(
+                    self.network_id, self.node_key, self._validator.session, hello.challenge
+                )
+                proof = SessionProof(
+                    self._validator.key, self._validator.session, self._validator.sign_session(content)
+                )
+                link.send(Kind.HELLO, encode_message(proof))
+            if hello.validator is None:
+                self._raise_up(link)
+            return
+        greeting = link.greeting
+        if greeting is None or link.up.is_set() or hello.validator != greeting.validator:
+            self.fault(link, "not_greeted")
+            link.close("proof without greeting")
+            return
+        content = session_signed_bytes(self.network_id, link.node_key, hello.session, link.challenge)
+        if not verify(hello.validator, hello.signature, content):
+            self.fault(link, "wrong_session_proof")
+            link.close("wrong session proof")
+            return
+        link.validator, link.session = hello.validator, hello.session
+        self._raise_up(link)
+
+    def _greet(self, link: Link) -> None:
+        greeting = Greeting(
+            genesis=self.network_id,
+            version=self._version,
+            listen=self.advertised,
+            height=self.height(),
+            challenge=link.challenge,
+            instance=self._instance,
+            validator=None if self._validator is None else self._validator.key,
+        )
+        link.send(Kind.HELLO, encode_message(greeting))
+
+    def _raise_up(self, link: Link) -> None:
+        """The link has greeted: keep it unless there is a better one to this node, or no room."""
+        rival = self._up.get(link.node_key)
+        if rival is not None:
+            if not self._replaces(link, rival):
+                link.close("duplicate")
+                return
+            while (taken := rival.outbox.take()) is not None:
+                for message in taken[1]:
+                    link.send(taken[0], message)
+            rival.close("duplicate")
+            self._take_down(rival)
+        elif len(self._up) >= self.config.links_max and not self._make_room(link):
+            self.counters["links_refused"] += 1
+            link.close("no room")
+            return
+        self._ungreeted.discard(link)
+        self._up[link.node_key] = link
+        self._numbers[link.number] = link
+        self.book.linked(link.node_key)
+        assert link.greeting is not None, f"link {link.number} is up without a greeting"
+        for text in link.greeting.listen:
+            self._learn_own(link, text)
+        self.counters["links_made"] += 1
+        link.up.set()
+        self._on_link_up(link)
+
+    def _learn_own(self, link: Link, text: str) -> None:
+        """Keep an address that a peer gives as its own; one of another node would be a rumour."""
+        try:
+            address = parse_address(text)
+        except ValueError:
+            self.counters["addresses_refused"] += 1
+            return
+        if address.node_key == link.node_key:
+            self.book.learn(address)
+
+    def _replaces(self, link: Link, rival: Link) -> bool:
+        assert link.greeting is not None, f"link {link.number} competes before it greeted"
+        assert rival.greeting is not None, f"link {rival.number} is up without a greeting"
+        if link.greeting.instance != rival.greeting.instance or link.outbound == rival.outbound:
+            return True
+        # Both ends see the same two dialled ones and keep the one of the smaller key.
+        return link.outbound == (self.node_key < link.node_key)
+
+    def _make_room(self, link: Link) -> bool:
+        """Whether the link may come in although there are enough: then the newest that nobody needs goes."""
+        if not self._needed(link):
+            return False
+        for other in reversed(list(self._up.values())):
+            if not self._needed(other):
+                other.close("no room")
+                self._take_down(other)
+                return True
+        return False
+
+    def _needed(self, link: Link) -> bool:
+        validator = link.validator is not None and self._privileged(link.validator)
+        return validator or self.book.is_bootstrap(link.node_key)
+
+    def _take_down(self, link: Link) -> None:
+        """Forget a link; told once to those who were told that it is up."""
+        self._ungreeted.discard(link)
+        if self._numbers.pop(link.number, None) is None:
+            return
+        if self._up.get(link.node_key) is link:
+            del self._up[link.node_key]
+        self._asking.link_down(link)
+        self.counters[f"link_ended.{(link.ended or 'gone').partition(':')[0]}"] += 1
+        self._on_link_down(link)
+
+    # Streams.
+
+    async def _inbound(self, stream: "INetStream") -> None:
+        """Serve a stream that a peer opened; runs in the stream's own task."""
+        host, connection = self._host, getattr(stream, "swarm_conn", None)
+        assert host is not None, "streams come while the host runs"
+        key = node_key_of_bytes(stream.muxed_conn.peer_id.to_bytes())
+        refused = self.scores.banned(key, self.clock())
+        if refused or key == self.node_key or len(self._ungreeted) >= UNGREETED_MAX or self._nursery is None:
+            self.counters["links_refused"] += 1
+            await host.drop(connection)
+            return
+        await self._serve(key, stream, outbound=False)
+
+    async def _serve(self, key: bytes, stream: "INetStream", outbound: bool) -> None:
+        assert self._host is not None, "streams are served while the host runs"
+        link = Link(self, self._next_number, key, stream, outbound, self._entropy(32))
+        self._next_number += 1
+        self._ungreeted.add(link)
+        self._greet(link)
+        try:
+            await link.run()
+        finally:
+            link.close("shutdown")
+            self.counters += _totals(link)
+            self.book.unlinked(key, self.clock())
+            try:
+                self._take_down(link)
+            except AssertionError as error:
+                self.broken(error)
+            except Exception as error:
+                self.counters[f"handler_failed.link_down.{type(error).__name__}"] += 1
+            await self._host.drop(link.connection)
+
+    async def _dial_forever(self) -> None:
+        while True:
+            now = self.clock()
+            linked = set(self._up) | self._dialling
+            room = self.config.exchange_peers and len(linked) < self.config.links_wanted
+            for address in self.book.due(now, linked, room):
+                key = address.node_key
+                assert key is not None, "the book keeps addresses with a node key only"
+                if (
+                    len(self._dialling) >= DIALS_AT_ONCE
+                    or key in self._dialling
+                    or self.scores.banned(key, now)
+                ):
+                    continue
+                self._dialling.add(key)
+                self.book.dialling(key, now)
+                self.start_soon(self._dial_one, address)
+            await trio.sleep(DIAL_TICK_S)
+
+    async def _dial_one(self, address: Address) -> None:
+        host, key = self._host, address.node_key
+        assert host is not None, "dialled while running"
+        assert key is not None, "the book keeps addresses with a node key only"
+        stream: INetStream | None = None
+        try:
+            with trio.move_on_after(self.config.dial_s):
+                stream = await host.dial(address)
+        except Exception as error:
+            self.counters[f"dial_failed.{type(error).__name__}"] += 1
+        finally:
+            self._dialling.discard(key)
+        if stream is None:
+            self.counters["dials_failed"] += 1
+            return
+        self.counters["dials_made"] += 1
+        try:
+            await self._serve(key, stream, outbound=True)
+        except Exception as error:
+            self.counters[f"link_failed.{type(error).__name__}"] += 1
+
+    def _every(self) -> list[Link]:
+        return [*self._up.values(), *self._ungreeted]
+
+
+def _totals(link: Link) -> Counter[str]:
+    return Counter(
+        bytes_in=link.bytes_in,
+        bytes_out=link.bytes_out,
+        frames_in=link.frames_in,
+        frames_out=link.frames_out,
+        lost=link.outbox.lost,
+    )

@@ -1,0 +1,85 @@
+"""Faults and what they cost: a score a node, which decays to 0, and a ban below a bound.
+
+A score belongs to a node key and not to a link, so that hanging up does not clean it. Faults that no correct
+node ever commits cost a quarter of the bound or more; those that a slow network can cause cost little.
+"""
+
+from collections import Counter, OrderedDict
+
+import msgspec
+
+HALF_LIFE_S = 60.0
+BANNED_BELOW = -100.0
+# 4,096 nodes x about 300 bytes = 1.2 MB; the one that was heard of least recently is forgotten.
+NODES_MAX = 4_096
+COST = {
+    "garbage": 50.0,
+    "truncated": 50.0,
+    "oversized": 50.0,
+    "trailing_bytes": 50.0,
+    "wrong_version": 50.0,
+    "wrong_network": 50.0,
+    "wrong_sender": 50.0,
+    "wrong_signature": 50.0,
+    "malformed_payload": 34.0,
+    "unknown_kind": 10.0,  # a newer peer may know more kinds
+    "replayed": 34.0,
+    "over_rate": 2.0,  # 50 refused frames; each costs us a decode, no signature check
+    "not_greeted": 50.0,
+    "wrong_session_proof": 100.0,
+    "unasked_response": 10.0,
+    "requests_over_bound": 2.0,
+    "late_answer": 1.0,
+    "wrong_answer": 25.0,
+    "stalled": 5.0,
+    "silent": 5.0,
+    "overrun": 50.0,
+    "stream_fault": 10.0,
+    "handler_failed": 10.0,
+}
+COST_OTHER = 25.0
+"""Of a reason that a room names itself: forged votes, invalid batches and their like."""
+
+
+class _Record(msgspec.Struct):
+    score: float
+    at: float
+    banned_until: float
+
+
+class Scores:
+    """Scores and bans of nodes, and counts of every reason."""
+
+    def __init__(self, ban_s: float) -> None:
+        self._ban_s = ban_s
+        self._records: OrderedDict[bytes, _Record] = OrderedDict()
+        self.faults: Counter[str] = Counter()
+        """How often each reason was given, over all nodes."""
+
+    def fault(self, node_key: bytes, reason: str, now: float) -> bool:
+        """Count a fault; return whether the node is banned with this one."""
+        self.faults[reason] += 1
+        record = self._records.pop(node_key, None) or _Record(0.0, now, 0.0)
+        record.score = _decayed(record, now) - COST.get(reason, COST_OTHER)
+        record.at = now
+        if record.score <= BANNED_BELOW:
+            record.banned_until = now + self._ban_s
+            # On probation after the ban: half of the bound is left.
+            record.score = BANNED_BELOW / 2
+        self._records[node_key] = record
+        while len(self._records) > NODES_MAX:
+            self._records.popitem(last=False)
+        return record.banned_until > now
+
+    def score(self, node_key: bytes, now: float) -> float:
+        """0 at best, banned at BANNED_BELOW."""
+        record = self._records.get(node_key)
+        return 0.0 if record is None else _decayed(record, now)
+
+    def banned(self, node_key: bytes, now: float) -> bool:
+        record = self._records.get(node_key)
+        return record is not None and record.banned_until > now
+
+
+def _decayed(record: _Record, now: float) -> float:
+    return float(record.score * 0.5 ** (max(0.0, now - record.at) / HALF_LIFE_S))
