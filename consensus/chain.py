@@ -67,7 +67,7 @@ class Chain:
         self.executed = height
         self._roots[height] = root
         before = self._sets[height + 2]
-        self._sets[height + 3] = before if before.members == next_set else ValidatorSet(next_set)
+        self._sets[height + 3] = before if before.pairs() == next_set else ValidatorSet.of(next_set)
         for old in [h for h in self._roots if h < height - 4]:
             del self._roots[old]
         for old in [h for h in self._sets if h < height - 8]:
