@@ -42,6 +42,11 @@ def memo_text(memo: bytes) -> str:
     return memo.decode("utf-8", "backslashreplace")
 
 
+def printable(text: str) -> str:
+    """Escape what could steer the reader's terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _as_json(view: TransactionView) -> dict[str, object]:
     transaction = decode_transaction(view.raw)
     return {
@@ -72,5 +77,5 @@ def _for_people(view: TransactionView) -> list[tuple[str, object]]:
         *(("to", f"{account_text(o.to)}  {ftns(o.amount)}") for o in transaction.operations),
         ("fee", ftns(transaction.fee)),
         ("nonce", transaction.nonce),
-        ("memo", ascii(memo_text(transaction.memo))[1:-1]),
+        ("memo", printable(memo_text(transaction.memo))),
     ]

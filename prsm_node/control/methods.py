@@ -15,13 +15,14 @@ from prsm_node.control.protocol import ControlError
 from prsm_node.control.server import Emit, Handlers, Method
 from prsm_node.control.views import (
     AccountView,
+    Admitted,
     BlockView,
     FinalBlock,
     HistoryView,
     NetworkView,
     PeerView,
+    Settled,
     StatusView,
-    StrengthView,
     TransactionView,
     ValidatorView,
 )
@@ -111,25 +112,6 @@ class Submission(Struct, frozen=True, forbid_unknown_fields=True):
 class AwaitedSubmission(Struct, frozen=True, forbid_unknown_fields=True):
     transaction: Raw
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
-
-
-class Admitted(Struct, frozen=True):
-    """The one event of submit_and_wait."""
-
-    state: str
-    tx: bytes
-
-
-class Settled(Struct, frozen=True):
-    """The result of submit_and_wait: the transaction is final."""
-
-    tx: bytes
-    height: int
-    block_hash: bytes
-    latency_ms: float
-    """From the request's arrival to its block's execution at this node."""
-    outcome: str
-    strength: StrengthView
 
 
 def handlers(node: NodeView) -> Handlers:

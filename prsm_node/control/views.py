@@ -137,3 +137,22 @@ class FinalBlock(msgspec.Struct, frozen=True):
     """Hashes of what has a receipt in it, in order of execution."""
     failed: list[bytes]
     """Those of them that paid their fee and did nothing else."""
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """The one event of submit_and_wait."""
+
+    state: str
+    tx: bytes
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """The result of submit_and_wait: the transaction is final."""
+
+    tx: bytes
+    height: int
+    block_hash: bytes
+    latency_ms: float
+    """From the request's arrival to its block's execution at this node."""
+    outcome: str
+    strength: StrengthView

@@ -1,0 +1,86 @@
+"""`prsm-node bench NAME`."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from prsm_node.cli.output import JsonFlag, print_fields, print_json, print_table
+
+
+class Name(StrEnum):
+    PRIMITIVES = "primitives"
+    LEDGER = "ledger"
+    FINALITY = "finality"
+    THROUGHPUT = "throughput"
+    REST = "rest"
+
+
+def bench(
+    name: Annotated[Name, typer.Argument(metavar="NAME", help=" | ".join(Name))],
+    validators: Annotated[int, typer.Option(help="Daemons, for all but primitives and ledger.", min=1)] = 4,
+    samples: Annotated[int, typer.Option(help="Lone transfers of finality.", min=1)] = 200,
+    seconds: Annotated[float, typer.Option(help="Of load, or of rest.", min=1)] = 30.0,
+    rate: Annotated[
+        float | None, typer.Option(help="Transfers offered a second; swept if not given.", min=1)
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Measure, and print the figures.
+
+    primitives: signature checks, frames, LMDB, the journal, a libp2p stream. ledger: one node's pipeline
+    without a network. finality: lone transfers on an idle network. throughput: the most that stays final.
+    rest: what an idle daemon takes. Progress goes to stderr.
+    """
+    from prsm_node.bench.report import Metric, report
+
+    metrics: dict[str, Metric]
+    if name is Name.PRIMITIVES:
+        from prsm_node.bench.primitives import primitives
+
+        metrics = primitives()
+    elif name is Name.LEDGER:
+        from prsm_node.bench.ledger import ledger
+
+        metrics = ledger()
+    elif name is Name.FINALITY:
+        from prsm_node.bench.finality import finality
+
+        metrics = finality(validators, samples)
+    elif name is Name.THROUGHPUT:
+        from prsm_node.bench.throughput import throughput
+
+        metrics = throughput(validators, seconds, rate)
+    else:
+        from prsm_node.bench.rest import rest
+
+        metrics = rest(validators, seconds)
+    made = report(name, metrics)
+    if json:
+        print_json(made)
+        return
+    m = made.machine
+    print_fields(
+        [
+            (
+                "machine",
+                f"{m.cores} cores of {m.model}, {m.memory_mb} MB, Python {m.python}, Linux {m.kernel}",
+            ),
+            ("command", made.command),
+        ]
+    )
+    print()
+    print_table(
+        ("metric", "value", "unit", "samples", "p50", "p95", "p99"),
+        [
+            (key, *(_shown(figure) for figure in (f.value, f.unit, f.samples, f.p50, f.p95, f.p99)))
+            for key, f in made.metrics.items()
+        ],
+        right=(1, 3, 4, 5, 6),
+    )
+
+
+def _shown(figure: object) -> str:
+    if isinstance(figure, float):
+        return f"{figure:,.0f}" if figure == int(figure) else f"{figure:,g}"
+    return f"{figure:,}" if isinstance(figure, int) else figure if isinstance(figure, str) else ""
