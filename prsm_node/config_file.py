@@ -192,7 +192,7 @@ def _remedy(setting: Setting) -> str:
         noun = "a whole number" if kind is int and meta.ge == 0 else "a number"
         return f"choose {noun} from {meta.ge} to {meta.le}"
     if get_origin(kind) is tuple:
-        return f'write a list of at most {meta.max_length} texts, as ["first", "second"]'
+        return 'write whole multiaddrs, as ["/ip4/203.0.113.7/tcp/7100/p2p/12D3KooW..."]'
     if meta.pattern is not None:
         return f"write at most {meta.max_length} letters, digits, '.', '_' or '-'"
     return f"write a text of at most {meta.max_length} characters, in quotes"
