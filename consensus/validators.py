@@ -49,9 +49,13 @@ class ValidatorSet:
             raise ValueError(f"powers add up to {self.total}; at most {POWER_TOTAL_MAX} is allowed")
         self._validators = tuple(validators)
 
-    @property
-    def members(self) -> tuple[tuple[bytes, int], ...]:
-        """(key, power) in order of key: the encodable form, which the constructor takes back."""
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[bytes, int]]) -> "ValidatorSet":
+        """Take back what `pairs` gave. Raise ValueError as the constructor does."""
+        return cls(pairs)
+
+    def pairs(self) -> tuple[tuple[bytes, int], ...]:
+        """Return (key, power) in order of key: the encodable form."""
         return tuple(self._powers.items())
 
     @property
@@ -91,7 +95,7 @@ class ValidatorSet:
     @cached_property
     def hash(self) -> bytes:
         """What headers call this set (`next_validators`)."""
-        return sha256(b"validators" + msgspec.msgpack.encode(self.members)).digest()
+        return sha256(b"validators" + msgspec.msgpack.encode(self.pairs())).digest()
 
     @cached_property
     def _indexes(self) -> dict[bytes, int]:

@@ -1,0 +1,45 @@
+"""How long a round waits (arXiv:1807.04938, section III: timeouts grow with the round; PROTOCOL, Agreement
+3).
+
+The base comes from measured proposal-to-quorum times and is remembered across heights, so that a quick
+network replaces a dead proposer quickly and a slow one isn't hurried. Growth within a height has no bound:
+whatever the network's delay is, some round outlasts it.
+"""
+
+import msgspec
+
+from consensus.timers import TimerKind
+
+# A pause of the operating system or of the disk is commonly 100 ms; to take one for a dead proposer costs
+# more than the wait. So the first timeouts of an idle, quick network are 500 ms (propose) and 250 ms.
+PROPOSE_FLOOR_MS = 500
+VOTE_FLOOR_MS = 250
+# A faulty proposer can stretch what is measured: by so much at most, and each good height takes back an
+# eighth.
+MEASURED_MAX_MS = 20_000
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """The waits of one node. Immutable: `observed` returns the next ones."""
+
+    measured_ms: int = 0
+    """The smoothed time from a proposal's arrival to its quorum: up at once, down by an eighth a height."""
+
+    def delay_ms(self, kind: TimerKind, round_: int) -> int:
+        """Return the wait of a PROPOSE, PREVOTE or PRECOMMIT timer in this round: linear in it, without
+        bound."""
+        if kind is TimerKind.PROPOSE:
+            base = PROPOSE_FLOOR_MS + 4 * self.measured_ms
+        else:
+            base = VOTE_FLOOR_MS + 2 * self.measured_ms
+        return base + base * round_ // 2
+
+    def resend_ms(self, times: int) -> int:
+        """Return when to send again what was sent `times` times again: later and later, at most each 8
+        bases."""
+        return (2 * VOTE_FLOOR_MS + 4 * self.measured_ms) * min(times + 1, 8)
+
+    def observed(self, elapsed_ms: int) -> "Timeouts":
+        """Take in how long a proposal took to its quorum."""
+        elapsed = min(max(elapsed_ms, 0), MEASURED_MAX_MS)
+        return Timeouts(max(elapsed, self.measured_ms - (self.measured_ms + 7) // 8))
