@@ -6,7 +6,7 @@ from prsm_node import __version__, genesis
 from prsm_node.errors import OperatorError
 from prsm_node.genesis import Genesis
 from prsm_node.identity.ed25519 import SigningKey
-from prsm_node.invites import Invite
+from prsm_node.invite import Invite
 from prsm_node.network.asking import PeerFault
 from prsm_node.network.config import NetworkConfig
 from prsm_node.network.link import Link

@@ -1,12 +1,14 @@
 """`prsm-node join INVITE`."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from msgspec.structs import replace
 
-from prsm_node import config_file, invites
+from prsm_node import config_file
+from prsm_node import invite as invites
 from prsm_node.cli import home_making
 from prsm_node.cli.daemon import program
 from prsm_node.cli.home_options import chosen_home
@@ -32,12 +34,13 @@ def join(
     """
     home = chosen_home()
     home_making.refuse_used(home.path)
-    given = invites.from_text(invite)
+    given = invites.decode(invite)
     passphrase = new_passphrase(passphrase_file)
     say("asking for the genesis ...")
     from prsm_node.joining import fetched_genesis  # loads libp2p
 
     genesis = fetched_genesis(given)
+    invites.check_fresh(given, genesis.parameters.unbonding_ms, time.time_ns() // 1_000_000)
     flags = {"node.name": name, "network.port": port, "network.bootstrap": list(given.addresses)}
     config = config_file.load(None, flags)
     if passphrase_file is not None:

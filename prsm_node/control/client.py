@@ -5,6 +5,7 @@ Every read has a deadline. One request at a time; what needs many in flight spea
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -90,7 +91,9 @@ class Client:
         wait_s = self._timeout_s if timeout_s is None else timeout_s
         self._socket.settimeout(None if wait_s == float("inf") else wait_s)
         try:
-            self._socket.sendall(framed((self._id, method, params)))
+            # Who was refused its connection finds it closed, and the reason waiting to be read.
+            with suppress(BrokenPipeError):
+                self._socket.sendall(framed((self._id, method, params)))
             while True:
                 response = self._next_response()
                 if response.kind is Kind.ERROR:

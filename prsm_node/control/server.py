@@ -93,7 +93,7 @@ async def serve(path: Path, handlers: Handlers, *, task_status: Starting = trio.
                     try:
                         link, _ = await listener.accept()
                     except OSError as error:  # out of descriptors: wait for some to be closed
-                        log.warning("control_accept_failed", reason=os.strerror(error.errno or 0))
+                        log.warning("no connection could be accepted", reason=os.strerror(error.errno or 0))
                         await trio.sleep(0.1)
                         continue
                     nursery.start_soon(attend, link)
@@ -176,7 +176,7 @@ class _Connection:
         except (AssertionError, trio.BrokenResourceError, trio.ClosedResourceError):
             raise
         except Exception:
-            log.exception("control_method_failed", method=request.method)
+            log.exception("a method failed", method=request.method)
             return Kind.ERROR, Refusal("internal", f"`{request.method}` failed; the daemon's log says why")
 
     async def _send(self, request_id: int, kind: Kind, payload: object) -> None:
@@ -199,7 +199,7 @@ class _Connection:
                 with trio.move_on_after(WRITE_S) as deadline:
                     await self._stream.send_all(batch[start : start + WRITE_BYTES])
                 if deadline.cancelled_caught:
-                    log.info("control_reader_dropped", unread_bytes=len(self._unwritten))
+                    log.info("a reader that takes nothing was dropped", unread_bytes=len(self._unwritten))
                     connection.cancel()
                     return
             del self._unwritten[: len(batch)]

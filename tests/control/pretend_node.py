@@ -33,6 +33,7 @@ class PretendNode:
         self.nonces: dict[bytes, int] = {}
         self.notices: list[Callable[[FinalBlock], None]] = []
         self.holds_back = False
+        self.announces_twice = False
         self.stopped = False
         self.followed = trio.Event()
         """Somebody besides the table of methods wants to hear of final blocks."""
@@ -137,7 +138,7 @@ class PretendNode:
         self.raws |= {digest: (height, raw) for digest, raw in zip(digests, raws, strict=True)}
         block = FinalBlock(height, sha256(b"%d" % height).digest(), 1_700_000_000_000 + height, digests, [])
         self.blocks.append(block)
-        for notice in list(self.notices):
+        for notice in list(self.notices) * (2 if self.announces_twice else 1):
             notice(block)
 
     def on_final(self, notice: Callable[[FinalBlock], None]) -> Callable[[], None]:

@@ -1,0 +1,158 @@
+"""Commands that ask a running node, over a real socket; behind it a node that can be held still."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from prsm_node.cli import home_making
+from prsm_node.cli.app import run
+from prsm_node.control.methods import handlers
+from prsm_node.control.server import serve
+from prsm_node.home import Home
+from prsm_node.identity import wallets
+from prsm_node.identity.addresses import account_text, validator_text
+from tests.control.pretend_node import GENESIS, KEY, PretendNode
+
+
+class Served:
+    """A home with a node behind its socket, served by a thread."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.node = PretendNode()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=trio.run, args=(self._run,))
+
+    def __enter__(self) -> "Served":
+        self._thread.start()
+        assert self._ready.wait(5), "the server did not start"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._token.run_sync_soon(self._scope.cancel)
+        self._thread.join()
+
+    async def _run(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        async with trio.open_nursery() as nursery:
+            self._scope = nursery.cancel_scope
+            await nursery.start(serve, self.home.socket, handlers(self.node))
+            self._ready.set()
+
+    def asks(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+        """Run a command with --json and return its object."""
+        code = run(["--home", str(self.home.path), *arguments, "--json"])
+        captured = capsys.readouterr()
+        assert code == 0, captured.err
+        assert captured.out.count("\n") == 1, "one object on one line"
+        return json.loads(captured.out)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    place = tmp_path_factory.mktemp("online") / "node0"
+    return home_making.local_network([place], "testnet", accounts=2).homes[0]
+
+
+@pytest.fixture
+def served(made: Home) -> Iterator[Served]:
+    with Served(made) as running:
+        yield running
+
+
+def test_status_has_the_keys_that_scripts_rely_on(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    status = served.asks(capsys, "status")
+    promised = "node_id network version height block_hash state_root last_block_time peers validators voting"
+    assert {*promised.split(), "syncing", "mempool", "finality_ms"} <= status.keys()
+    assert status["network"] == GENESIS.hex()
+    assert status["finality_ms"] == {"p50": None, "p99": None}
+    assert status["last_block_time"] is None
+
+
+def test_a_payment_is_final_when_the_command_ends(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    sent = served.asks(capsys, "wallet", "send", "--from", "dev0", "--to", "dev1", "--amount", "1.5")
+    assert sent.keys() == {"tx", "height", "block_hash", "latency_ms", "strength"}
+    assert sent["strength"] == {"tolerated_power": 2, "total_power": 4}
+
+    block = served.asks(capsys, "block", str(sent["height"]))
+    assert block["hash"] == sent["block_hash"]
+    assert block["transactions"] == [sent["tx"]]
+    assert block["proposer"] == validator_text(KEY)
+    assert block["time"] == "2023-11-14T22:13:20.001Z"
+    assert block.keys() == {
+        "height", "hash", "state_root", "proposer", "round", "time", "transactions", "strength"
+    }  # fmt: skip
+
+    shown = served.asks(capsys, "tx", sent["tx"])
+    dev0, dev1 = (account_text(wallets.account(served.home, name)) for name in ("dev0", "dev1"))
+    assert (shown["state"], shown["outcome"], shown["sender"]) == ("final", "executed", dev0)
+    assert shown["transfers"] == [{"to": dev1, "amount": "1500000000"}]
+
+    assert served.asks(capsys, "account", dev0)["nonce"] == 1
+    assert served.asks(capsys, "wallet", "balance", "dev0")["balance"] == "5000000000"
+    history = served.asks(capsys, "wallet", "history", "dev0")["history"]
+    assert [entry["tx"] for entry in history] == [sent["tx"]]
+
+
+def test_a_payment_that_is_not_covered_is_not_sent(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = str(served.home.path)
+    assert run(["--home", home, "wallet", "send", "--from", "dev0", "--to", "dev1", "--amount", "6"]) == 1
+    assert "dev0 holds 5 FTNS; 6.000001 FTNS are needed" in capsys.readouterr().err
+    assert served.node.blocks == []
+
+
+def test_a_payment_that_stays_pending_ends_with_code_1(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.node.holds_back = True
+    send = ["wallet", "send", "--from", "dev0", "--to", "dev1", "--amount", "1", "--timeout", "0.1"]
+    assert run(["--home", str(served.home.path), *send]) == 1
+    assert "was admitted but is not final after 0.1 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "peers", "validators", "block 1", "wallet history dev0", "invite"]
+)
+def test_people_get_text_without_braces(
+    served: Served, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    home = ["--home", str(served.home.path)]
+    run([*home, "wallet", "send", "--from", "dev0", "--to", "dev1", "--amount", "1", "--memo", "\x1b[31m"])
+    capsys.readouterr()
+    assert run([*home, *command.split()]) == 0
+    shown = capsys.readouterr().out
+    assert shown
+    assert not {"{", "}", "\x1b"} & set(shown)
+
+
+def test_without_a_daemon_a_command_says_how_to_start_one(
+    made: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--home", str(made.path), "status"]) == 1
+    expected = f"no daemon answers at {made.socket}; start one with: prsm-node --home {made.path} start\n"
+    assert capsys.readouterr().err == f"prsm-node: {expected}"
+
+
+@pytest.mark.parametrize("digest", ["12", "zz" * 32, ""])
+def test_what_is_no_hash_is_named(served: Served, capsys: pytest.CaptureFixture[str], digest: str) -> None:
+    assert run(["--home", str(served.home.path), "tx", digest]) == 1
+    assert "is no hash; write its 64 hexadecimal digits" in capsys.readouterr().err
+
+
+def test_the_last_lines_of_the_log_are_shown(made: Home, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    made.log.parent.mkdir(exist_ok=True)
+    made.log.write_bytes(b"".join(b"line %d\n" % i for i in range(100)))
+    assert run(["--home", str(made.path), "logs", "--lines", "2"]) == 0
+    assert capfdbinary.readouterr().out == b"line 98\nline 99\n"
+
+
+def test_a_home_without_a_log_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", str(tmp_path), "logs"]) == 1
+    assert "there is no log at" in capsys.readouterr().err
