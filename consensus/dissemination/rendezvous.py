@@ -1,8 +1,9 @@
 """Which lane a sender's transactions go to: weighted rendezvous hashing (Lanes 1).
 
-Each validator draws a number from (sender, validator), exponential with its power as rate, and the least wins:
-a lane's share is its share of power, and a set change moves only the senders of those who came or went. All in
-integers, so that every machine draws alike. Nobody is held to it: a transaction in another lane is as valid.
+Each validator draws a number from (sender, validator), exponential with its power as rate, and the least
+wins: a lane's share is its share of power, and a set change moves only the senders of those who came or went.
+All in integers, so that every machine draws alike. Nobody is held to it: a transaction in another lane is as
+valid.
 """
 
 from collections.abc import Sequence
@@ -49,15 +50,19 @@ def _waiting(draw: int) -> int:
 def ranking(sender: bytes, powers: Sequence[tuple[bytes, int]]) -> tuple[bytes, ...]:
     """Return the validators' keys, the sender's lane first, then where it goes if that one fails.
 
-    `powers` are (key, power) with power above 0. About 1.5 us a validator: callers keep the answer.
+    `powers` are (key, power) with power above 0. About 1 us a validator where all powers are equal, otherwise
+    4: callers keep the answer.
     """
-    drawn = []
-    for key, power in powers:
-        draw = int.from_bytes(sha256(sender + key).digest()[:8], "big") + 1
-        # Scaled so that powers up to 2^62 keep 32 bits of the quotient; the key settles ties.
-        drawn.append(((_waiting(draw) << 96) // power, key))
-    drawn.sort()
-    return tuple(key for _, key in drawn)
+    drawn = [(-1 - int.from_bytes(sha256(sender + key).digest()[:8], "big"), key) for key, _ in powers]
+    if all(power == powers[0][1] for _, power in powers):
+        # The wait falls as the draw rises, so that among equals the draws alone give the same order.
+        return tuple([key for _, key in sorted(drawn)])
+    # Scaled so that powers up to 2^62 keep 32 bits of the quotient; draw and key settle ties.
+    waits = [
+        ((_waiting(-minus) << 96) // power, minus, key)
+        for (minus, key), (_, power) in zip(drawn, powers, strict=True)
+    ]
+    return tuple([key for _, _, key in sorted(waits)])
 
 
 def lane_of(sender: bytes, powers: Sequence[tuple[bytes, int]]) -> bytes:

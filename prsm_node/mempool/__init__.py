@@ -1,0 +1,1 @@
+"""Transactions that wait to be ordered: admission, lanes, batches."""

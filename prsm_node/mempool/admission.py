@@ -1,0 +1,77 @@
+"""What admission answers, what it is limited by, and what it needs of the ledger.
+
+Admitted is not final: a transaction that is in no journalled batch yet is lost with this process, and its
+client sends it again. Final means executed (Blocks 4).
+"""
+
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+
+class Reason(IntEnum):
+    """Why a transaction was taken or refused; counted by name."""
+
+    ACCEPTED = 0
+    MALFORMED = 1
+    WRONG_SIGNATURE = 2
+    NONCE_SPENT = 3
+    NONCE_TOO_FAR = 4
+    NONCE_TAKEN = 5
+    """Another transaction of this sender and nonce waits already; the first one stays."""
+    OVERDRAWN = 6
+    """The balance does not cover amounts and fees of all that this sender has waiting."""
+    FEE_TOO_LOW = 7
+    DUPLICATE = 8
+    FULL = 9
+    SENDER_SHARE = 10
+    SOURCE_SHARE = 11
+
+
+class Admission(NamedTuple):
+    hash: bytes
+    accepted: bool
+    reason: Reason
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Full means refused, by name: what was accepted is never pushed out."""
+
+    # Ten seconds of the rate that must be reached; 50,000 transactions of 150 bytes take some 40 MB here.
+    items_max: int = 50_000
+    bytes_max: int = 32 << 20
+    # Being checked: one second of a signature worker.
+    checking_max: int = 20_000
+    # What a sender, and a source (a link, the api), may hold however full the pool is.
+    sender_items_min: int = 16
+    source_items_min: int = 256
+    hand_over_ms: int = 3_000
+    """Without being seen in a certified batch for this long, a sender's transactions go to its next lane."""
+    expire_ms: int = 600_000
+    """A transaction whose predecessors do not come is dropped."""
+
+
+class AccountView(Protocol):
+    @property
+    def balance(self) -> int:
+        """Base units."""
+
+    @property
+    def nonce(self) -> int:
+        """The next one to be executed."""
+
+
+class LedgerView(Protocol):
+    """The executed state, read for each transaction: must cost microseconds."""
+
+    @property
+    def fee_min(self) -> int:
+        """Base units an operation."""
+
+    @property
+    def nonce_window(self) -> int:
+        """How far ahead of its account a nonce may be."""
+
+    def account(self, address: bytes) -> AccountView | None:
+        """None where the address has no account."""

@@ -1,0 +1,367 @@
+"""The mempool takes transactions in, gives them to their lanes, keeps them until they are executed (Lanes 5).
+
+Cheap checks come before signature checks, and a duplicate costs one hash. Nothing is reserved before the
+signature holds, or anybody could block a sender's nonces. pending.py keeps the books, batching.py says when a
+batch closes, bodies.py checks the batches of others.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+
+import msgspec
+import trio
+
+from consensus.dissemination.rendezvous import ranking
+from prsm_node.ledger.transactions import (
+    TRANSACTION_BYTES_MAX,
+    MalformedTransaction,
+    Transaction,
+    decode_transaction,
+)
+from prsm_node.mempool.admission import Admission, LedgerView, Limits, Reason
+from prsm_node.mempool.batching import CLOSE_BYTES, CLOSE_MS, BatchClock, Sealed
+from prsm_node.mempool.bodies import BodyVerdict, VerifiedCache, check_body
+from prsm_node.mempool.pending import Entry, Pending, Sender
+from prsm_node.verification.verifier import Verifier
+
+Powers = Sequence[tuple[bytes, int]]
+"""(key, power) of the validators in force."""
+Forward = Callable[[bytes, list[bytes]], bool]
+"""Queue raw transactions for a validator and return at once; False where there is no way to it now."""
+
+TICK_MS = 250
+# Ranking costs 5 us with four validators; active senders come again. 32,768 of them take 6 MB.
+RANKS_MAX = 32_768
+FORWARD_BYTES = 64_000
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class MempoolStats(msgspec.Struct, frozen=True):
+    items: int
+    bytes: int
+    senders: int
+    ready_bytes: int
+    checking: int
+    admissions: dict[str, int]
+    """By reason, since the start."""
+    handed_over: int
+    expired: int
+
+
+class Mempool:
+    """All methods belong to the event loop. `on_ready` is called when a batch may have become due."""
+
+    def __init__(
+        self,
+        me: bytes | None,
+        ledger: LedgerView,
+        verifier: Verifier,
+        lanes: Callable[[], Powers],
+        forward: Forward,
+        limits: Limits,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.on_ready: Callable[[], None] | None = None
+        self._me = me
+        self._ledger = ledger
+        self._verifier = verifier
+        self._lanes = lanes
+        self._powers = lanes()
+        self._forward = forward
+        self._limits = limits
+        self._now_ms = now_ms
+        self._clock = BatchClock()
+        self._pending = Pending(me, self._clock)
+        self._verified = VerifiedCache()
+        self._ranks: dict[bytes, tuple[bytes, ...]] = {}
+        self._checking: set[bytes] = set()
+        self._checking_bytes = 0
+        self._checking_of: Counter[int] = Counter()
+        self._timed: deque[tuple[int, Sender]] = deque()
+        self._wake = trio.Event()
+        self._reasons = [0] * len(Reason)
+        self._handed_over = self._expired = 0
+
+    def stats(self) -> MempoolStats:
+        return MempoolStats(
+            items=len(self._pending.by_hash),
+            bytes=self._pending.bytes,
+            senders=len(self._pending.senders),
+            ready_bytes=self._clock.ready_bytes,
+            checking=len(self._checking),
+            admissions={reason.name.lower(): self._reasons[reason] for reason in Reason},
+            handed_over=self._handed_over,
+            expired=self._expired,
+        )
+
+    async def submit(self, raws: Sequence[bytes], source: int) -> list[Admission]:
+        """Admit or refuse each, with a reason. `source` is a link's number, or 0 for this node's own api.
+
+        Cancelling refuses what was not answered yet.
+        """
+        answers: list[Admission | None] = []
+        checked: list[tuple[int, bytes, bytes, Transaction]] = []
+        for raw in raws:
+            digest = sha256(raw).digest()
+            reason = self._cheap(raw, digest, source, checked, len(answers))
+            answers.append(None if reason is None else self._answer(digest, reason))
+        if checked:
+            try:
+                results = await self._verifier.check([raw for _, raw, _, _ in checked])
+            finally:
+                for _, raw, digest, _ in checked:
+                    self._checking.discard(digest)
+                    self._checking_bytes -= len(raw)
+                self._checking_of[source] -= len(checked)
+                if not self._checking_of[source]:
+                    del self._checking_of[source]
+            self._admit_all(checked, results, source, answers)
+        return [answer for answer in answers if answer is not None]
+
+    def _answer(self, digest: bytes, reason: Reason) -> Admission:
+        self._reasons[reason] += 1
+        return Admission(digest, reason is Reason.ACCEPTED, reason)
+
+    def _cheap(
+        self,
+        raw: bytes,
+        digest: bytes,
+        source: int,
+        checked: list[tuple[int, bytes, bytes, Transaction]],
+        place: int,
+    ) -> Reason | None:
+        """Refuse what needs no signature check to be refused; otherwise put it on `checked`."""
+        pending, limits = self._pending, self._limits
+        if digest in pending.by_hash or digest in self._checking:
+            return Reason.DUPLICATE
+        if len(raw) > TRANSACTION_BYTES_MAX:
+            return Reason.MALFORMED
+        checking = len(self._checking)
+        free = limits.items_max - len(pending.by_hash) - checking
+        size = pending.bytes + self._checking_bytes + len(raw)
+        if free <= 0 or size > limits.bytes_max or checking >= limits.checking_max:
+            return Reason.FULL
+        # A source may hold as much as is still free: one alone half, two a third each, some for the next.
+        held = pending.by_source.get(source, 0) + self._checking_of[source]
+        if held >= free and held >= limits.source_items_min:
+            return Reason.SOURCE_SHARE
+        try:
+            transaction = decode_transaction(raw)
+        except MalformedTransaction:
+            return Reason.MALFORMED
+        reason = self._books(transaction, pending.senders.get(transaction.sender), free)
+        if reason is None:
+            checked.append((place, raw, digest, transaction))
+            self._checking.add(digest)
+            self._checking_bytes += len(raw)
+            self._checking_of[source] += 1
+        return reason
+
+    def _books(self, transaction: Transaction, sender: Sender | None, free: int) -> Reason | None:
+        """Check nonce, fee, share and balance against the account and all that its sender has waiting."""
+        ledger = self._ledger
+        account = ledger.account(transaction.sender)
+        base = account.nonce if account is not None else 0
+        nonce = transaction.nonce
+        if nonce < base:
+            return Reason.NONCE_SPENT
+        if nonce >= base + ledger.nonce_window:
+            return Reason.NONCE_TOO_FAR
+        operations = transaction.operations
+        if transaction.fee < ledger.fee_min * len(operations):
+            return Reason.FEE_TOO_LOW
+        reserved = 0
+        if sender is not None:
+            if nonce in sender.entries:
+                return Reason.NONCE_TAKEN
+            held = len(sender.entries)
+            if held >= self._limits.sender_items_min and held >= free >> 2:
+                return Reason.SENDER_SHARE
+            reserved = sender.reserved
+        if reserved + _cost(transaction) > (account.balance if account is not None else 0):
+            return Reason.OVERDRAWN
+        return None
+
+    def _admit_all(
+        self,
+        checked: list[tuple[int, bytes, bytes, Transaction]],
+        results: bytes,
+        source: int,
+        answers: list[Admission | None],
+    ) -> None:
+        now_ms = self._now_ms()
+        pending = self._pending
+        ready = False
+        for (place, raw, digest, transaction), good in zip(checked, results, strict=True):
+            if not good:
+                answers[place] = self._answer(digest, Reason.WRONG_SIGNATURE)
+                continue
+            self._verified.add(digest)
+            sender = pending.senders.get(transaction.sender)
+            # Again, for others were admitted and executed while the signature was being checked.
+            free = self._limits.items_max - len(pending.by_hash)
+            reason = Reason.FULL if free <= 0 else self._books(transaction, sender, free)
+            if reason is None:
+                if sender is None:
+                    sender = self._new_sender(transaction.sender, now_ms)
+                pending.add(Entry(sender, raw, digest, transaction.nonce, _cost(transaction), source, now_ms))
+                ready |= pending.release(sender, now_ms)
+                if not sender.timed:
+                    sender.timed = True
+                    self._timed.append((now_ms + self._limits.hand_over_ms, sender))
+                reason = Reason.ACCEPTED
+            answers[place] = self._answer(digest, reason)
+        if ready:
+            self._announce()
+
+    def _new_sender(self, address: bytes, now_ms: int) -> Sender:
+        account = self._ledger.account(address)
+        sender = Sender(address, account.nonce if account is not None else 0, now_ms)
+        sender.ranks = self._rank(address)
+        sender.lane = sender.ranks[0] if sender.ranks else None
+        self._pending.senders[address] = sender
+        return sender
+
+    def _rank(self, address: bytes) -> tuple[bytes, ...]:
+        ranks = self._ranks.get(address)
+        if ranks is None:
+            if len(self._ranks) >= RANKS_MAX:
+                self._ranks.clear()
+            ranks = self._ranks[address] = ranking(address, self._powers)
+        return ranks
+
+    def _announce(self) -> None:
+        if self._pending.outgoing:
+            self._wake.set()
+        if self._clock.ready_bytes and self.on_ready is not None:
+            self.on_ready()
+
+    def batch_due(self, now_ms: int, outstanding: int) -> int | None:
+        """Return in how many ms to call `seal`, 0 for now, None while nothing is ready.
+
+        `outstanding` counts own batches that lack their certificate.
+        """
+        return self._clock.due(now_ms, outstanding)
+
+    def batch_bytes(self, outstanding: int) -> int:
+        """How large the next batch may be."""
+        return self._clock.bytes_wanted(outstanding)
+
+    def seal(self, bytes_max: int = CLOSE_BYTES) -> Sealed | None:
+        """Close a body of this node's lane; None where nothing is ready."""
+        raws = self._pending.take(bytes_max)
+        if not raws:
+            return None
+        self._clock.sealed(self._now_ms(), sum(map(len, raws)))
+        body = _encode(raws)
+        return Sealed(body, sha256(body).digest(), len(raws))
+
+    async def check_body(self, body: bytes) -> BodyVerdict:
+        """Say whether the body of another lane's batch may be acknowledged."""
+        return await check_body(body, self._ledger, self._verifier, self._verified)
+
+    def certified(self, hashes: Iterable[bytes]) -> None:
+        """These are in a certified batch: no other lane need carry them."""
+        by_hash = self._pending.by_hash
+        for digest in hashes:
+            entry = by_hash.get(digest)
+            if entry is not None:
+                entry.seen = True
+
+    def executed(self, height: int, transactions: Iterable[tuple[bytes, bytes, int]]) -> None:
+        """Drop (hash, sender, nonce) that block `height` executed, or that it charged and refused.
+
+        To be called when the ledger view shows that block.
+        """
+        now_ms = self._now_ms()
+        senders = self._pending.senders
+        spend = self._pending.spend
+        for _, address, nonce in transactions:
+            sender = senders.get(address)
+            if sender is not None:
+                spend(sender, nonce + 1, now_ms)
+        self._announce()
+
+    async def run(self) -> None:
+        """Own forwarding, hand-overs and expiry. Cancelling loses nothing that is kept."""
+        tick_ms = self._now_ms() + TICK_MS
+        while True:
+            with trio.move_on_after(TICK_MS / 1000):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            self.flush_forwards()
+            if self._now_ms() >= tick_ms:
+                self.tick()
+                tick_ms = self._now_ms() + TICK_MS
+            await trio.sleep(CLOSE_MS / 1000)
+
+    def flush_forwards(self) -> None:
+        """Send what goes to other lanes; what finds no way now is tried again with the next tick."""
+        outgoing, self._pending.outgoing = self._pending.outgoing, {}
+        for author, entries in outgoing.items():
+            waiting = [entry for entry in entries.values() if self._goes_to(author, entry)]
+            start = size = 0
+            for place, entry in enumerate(waiting):
+                if size and size + len(entry.raw) > FORWARD_BYTES:
+                    self._forward_all(author, waiting[start:place])
+                    start, size = place, 0
+                size += len(entry.raw)
+            self._forward_all(author, waiting[start:])
+
+    def _goes_to(self, author: bytes, entry: Entry) -> bool:
+        """Whether it still waits for this lane, and was not executed or handed over meanwhile."""
+        return entry.hash in self._pending.by_hash and entry.sender.lane == author
+
+    def _forward_all(self, author: bytes, entries: list[Entry]) -> None:
+        if entries and not self._forward(author, [entry.raw for entry in entries]):
+            again = self._pending.outgoing.setdefault(author, {})
+            again.update((entry.hash, entry) for entry in entries)
+
+    def tick(self) -> None:
+        """Follow a new validator set, hand over what no lane carries, drop what waits for a gap too long."""
+        now_ms = self._now_ms()
+        self._follow_set(now_ms)
+        while self._timed and self._timed[0][0] <= now_ms:
+            _, sender = self._timed.popleft()
+            if sender.entries:
+                self._look_after(sender, now_ms)
+            if sender.entries:
+                self._timed.append((now_ms + self._limits.hand_over_ms, sender))
+            else:
+                sender.timed = False
+        self._announce()
+
+    def _look_after(self, sender: Sender, now_ms: int) -> None:
+        oldest = sender.entries.get(sender.base)
+        if oldest is None:
+            waited_ms = now_ms - max((entry.since_ms for entry in sender.entries.values()), default=now_ms)
+            if waited_ms >= self._limits.expire_ms:
+                self._expired += self._pending.drop_all(sender)
+        elif not oldest.seen and now_ms - max(sender.moved_ms, oldest.since_ms) >= self._limits.hand_over_ms:
+            sender.shift += 1
+            self._handed_over += 1
+            lane = sender.ranks[sender.shift % len(sender.ranks)] if sender.ranks else None
+            self._pending.move(sender, lane, now_ms)
+
+    def _follow_set(self, now_ms: int) -> None:
+        powers = self._lanes()
+        if powers is self._powers or powers == self._powers:
+            return
+        self._powers = powers
+        self._ranks.clear()
+        for sender in self._pending.senders.values():
+            sender.ranks = self._rank(sender.address)
+            sender.shift = 0
+            lane = sender.ranks[0] if sender.ranks else None
+            if lane != sender.lane:
+                self._pending.move(sender, lane, now_ms)
+
+
+def _cost(transaction: Transaction) -> int:
+    """Base units that a transaction takes from its sender at most."""
+    total = transaction.fee
+    for operation in transaction.operations:
+        total += operation.amount
+    return total

@@ -1,0 +1,215 @@
+"""Each sender has a lane; what its author does not carry goes on to the next one, nonces in order."""
+
+from collections.abc import Sequence
+
+import msgspec
+import trio
+
+from consensus.dissemination.rendezvous import ranking
+from prsm_node.ledger.transactions import Transfer, transaction_hash, unsigned_bytes, with_signature
+from prsm_node.mempool.admission import Limits
+from prsm_node.mempool.pool import Mempool
+
+KEYS = [bytes([number]) * 32 for number in range(1, 5)]
+ME = KEYS[0]
+LIMITS = Limits(hand_over_ms=1_000, expire_ms=10_000)
+
+
+class Rich:
+    balance = 10**15
+
+    def __init__(self) -> None:
+        self.nonce = 0
+
+
+class Ledger:
+    fee_min = 1
+    nonce_window = 1_000
+
+    def __init__(self) -> None:
+        self.accounts: dict[bytes, Rich] = {}
+
+    def account(self, address: bytes) -> Rich:
+        return self.accounts.setdefault(address, Rich())
+
+
+class Trusting:
+    async def check(self, raws: Sequence[bytes]) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return b"\1" * len(raws)
+
+
+def sender_of(lane: bytes, skip: int = 0) -> bytes:
+    """An address whose transactions belong to this lane."""
+    found = (b"\x01" + number.to_bytes(32, "big") for number in range(10_000))
+    mine = [address for address in found if ranking(address, [(key, 1) for key in KEYS])[0] == lane]
+    return mine[skip]
+
+
+def raw(sender: bytes, nonce: int) -> bytes:
+    return with_signature(unsigned_bytes(sender, nonce, 1, (Transfer(sender, 1),)), bytes(64))
+
+
+class Node:
+    def __init__(self, me: bytes | None = ME) -> None:
+        self.ledger = Ledger()
+        self.now_ms = 0
+        self.powers = [(key, 1) for key in KEYS]
+        self.forwarded: list[tuple[bytes, list[bytes]]] = []
+        self.reachable = True
+        self.pool = Mempool(
+            me, self.ledger, Trusting(), lambda: self.powers, self.forward, LIMITS, lambda: self.now_ms
+        )
+
+    def forward(self, author: bytes, raws: list[bytes]) -> bool:
+        if self.reachable:
+            self.forwarded.append((author, raws))
+        return self.reachable
+
+    def pass_time(self, ms: int) -> None:
+        self.now_ms += ms
+        self.pool.tick()
+        self.pool.flush_forwards()
+
+    def sealed(self) -> list[bytes]:
+        sealed = self.pool.seal()
+        return [] if sealed is None else msgspec.msgpack.decode(sealed.body, type=list[bytes])
+
+
+async def test_my_lane_is_sealed_and_others_are_forwarded_together() -> None:
+    node = Node()
+    mine, theirs = sender_of(ME), sender_of(KEYS[2])
+    await node.pool.submit([raw(mine, 0), raw(theirs, 0), raw(theirs, 1), raw(mine, 1)], 0)
+    node.pool.flush_forwards()
+    assert node.forwarded == [(KEYS[2], [raw(theirs, 0), raw(theirs, 1)])]
+    assert node.sealed() == [raw(mine, 0), raw(mine, 1)]
+    assert node.pool.seal() is None
+    assert node.pool.stats().items == 4, "all are kept until they are executed"
+
+
+async def test_who_is_no_validator_forwards_everything() -> None:
+    node = Node(me=None)
+    await node.pool.submit([raw(sender_of(key), 0) for key in KEYS], 0)
+    node.pool.flush_forwards()
+    assert sorted(author for author, _ in node.forwarded) == KEYS
+    assert node.pool.seal() is None
+
+
+async def test_a_nonce_waits_for_its_predecessors() -> None:
+    node = Node()
+    mine = sender_of(ME)
+    await node.pool.submit([raw(mine, 2), raw(mine, 1)], 0)
+    assert node.pool.batch_due(0, 0) is None
+    await node.pool.submit([raw(mine, 0)], 0)
+    assert node.pool.batch_due(0, 0) == 0
+    assert node.sealed() == [raw(mine, 0), raw(mine, 1), raw(mine, 2)]
+
+
+async def test_senders_take_turns_in_a_batch() -> None:
+    node = Node()
+    busy, quiet = sender_of(ME, 0), sender_of(ME, 1)
+    await node.pool.submit([raw(busy, nonce) for nonce in range(200)], 0)
+    await node.pool.submit([raw(quiet, 0)], 0)
+    sealed = node.pool.seal(bytes_max=1_000)
+    assert sealed is not None
+    assert len(sealed.body) <= 1_000
+    assert raw(quiet, 0) in msgspec.msgpack.decode(sealed.body)[:2]
+
+
+async def test_what_no_batch_carries_goes_to_the_next_lane_with_all_later_nonces() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[1])
+    second = ranking(theirs, node.powers)[1]
+    await node.pool.submit([raw(theirs, 0), raw(theirs, 1)], 0)
+    node.pool.flush_forwards()
+    node.pass_time(500)
+    node.ledger.account(theirs).nonce = 1
+    node.pool.executed(1, [(transaction_hash(raw(theirs, 0)), theirs, 0)])
+    node.pass_time(500)
+    assert node.pool.stats().handed_over == 0, "its lane moves"
+    await node.pool.submit([raw(theirs, 2)], 0)
+    node.pool.flush_forwards()
+    node.forwarded.clear()
+    node.pass_time(1_000)
+    assert node.pool.stats().handed_over == 1
+    carried = (
+        [raws for author, raws in node.forwarded if author == second] if second != ME else [node.sealed()]
+    )
+    assert carried == [[raw(theirs, 1), raw(theirs, 2)]]
+
+
+async def test_what_a_certified_batch_holds_is_not_handed_over() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[1])
+    await node.pool.submit([raw(theirs, 0)], 0)
+    node.pool.certified([transaction_hash(raw(theirs, 0)), bytes(32)])
+    for _ in range(5):
+        node.pass_time(1_000)
+    assert node.pool.stats().handed_over == 0
+
+
+async def test_my_own_lane_is_left_too_when_nobody_certifies_it() -> None:
+    node = Node()
+    mine = sender_of(ME)
+    await node.pool.submit([raw(mine, 0)], 0)
+    assert node.sealed() == [raw(mine, 0)]
+    node.pass_time(1_000)
+    assert node.forwarded == [(ranking(mine, node.powers)[1], [raw(mine, 0)])]
+
+
+async def test_going_round_all_lanes_without_a_way_collects_nothing_twice() -> None:
+    node = Node(me=None)
+    node.reachable = False
+    theirs = sender_of(KEYS[1])
+    await node.pool.submit([raw(theirs, 0), raw(theirs, 1)], 0)
+    for _ in range(40):
+        node.pass_time(1_000)
+    node.reachable = True
+    node.pass_time(0)
+    assert [raws for _, raws in node.forwarded] == [[raw(theirs, 0), raw(theirs, 1)]]
+
+
+async def test_a_new_set_moves_the_senders_of_who_left() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[3])
+    await node.pool.submit([raw(theirs, 0)], 0)
+    node.pool.flush_forwards()
+    node.forwarded.clear()
+    node.powers = [(key, 1) for key in KEYS[:3]]
+    node.pass_time(250)
+    expected = ranking(theirs, node.powers)[0]
+    got = [author for author, _ in node.forwarded] if expected != ME else [ME] * len(node.sealed())
+    assert got == [expected]
+
+
+async def test_who_waits_too_long_for_a_predecessor_is_dropped() -> None:
+    node = Node()
+    await node.pool.submit([raw(sender_of(ME), 5)], 0)
+    for _ in range(12):
+        node.pass_time(1_000)
+    assert node.pool.stats().items == 0
+    assert node.pool.stats().expired == 1
+
+
+async def test_what_another_lane_executed_is_not_sealed() -> None:
+    node = Node()
+    mine = sender_of(ME)
+    await node.pool.submit([raw(mine, 0), raw(mine, 1)], 0)
+    node.ledger.account(mine).nonce = 1
+    node.pool.executed(1, [(transaction_hash(raw(mine, 0)), mine, 0)])
+    assert node.sealed() == [raw(mine, 1)]
+
+
+async def test_the_owner_task_forwards_by_itself_and_the_host_hears_of_work(autojump_clock: object) -> None:
+    node = Node()
+    rung: list[int] = []
+    node.pool.on_ready = lambda: rung.append(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(node.pool.run)
+        await node.pool.submit([raw(sender_of(KEYS[1]), 0)], 0)
+        assert rung == []
+        await trio.sleep(0.001)
+        assert len(node.forwarded) == 1, "the first one leaves at once"
+        await node.pool.submit([raw(sender_of(ME), 0)], 0)
+        assert rung == [1]
+        nursery.cancel_scope.cancel()
