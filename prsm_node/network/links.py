@@ -38,6 +38,7 @@ from prsm_node.wire.payloads import (
 
 if TYPE_CHECKING:
     from libp2p.abc import INetStream
+    from trio_typing import TaskStatus  # libp2p brings these stubs, which hide trio's own
 
     from prsm_node.network.host import Host
 
@@ -111,7 +112,8 @@ class Links:
         self._validator = validator_session
         self._entropy = entropy
         self._instance = entropy(8)
-        self._on_link_up, self._on_link_down, self._on_height = on_link_up, on_link_down, on_height
+        self._on_up = [on_link_up]
+        self._on_link_down, self._on_height = on_link_down, on_height
         self._privileged = privileged
         self._asking = Asking(self, answer)
         self._handlers: dict[Kind, Handler] = {
@@ -143,6 +145,10 @@ class Links:
         assert kind not in self._handlers, f"{kind.name} has a handler"
         assert kind not in (Kind.HELLO, Kind.HEARTBEAT), f"{kind.name} is the links' own"
         self._handlers[kind] = handler
+
+    def watch(self, up: Callable[[Link], None]) -> None:
+        """Tell `up` too of each link that comes up, after `on_link_up`."""
+        self._on_up.append(up)
 
     def broadcast(self, kind: Kind, message: bytes, *, validators_only: bool = False) -> int:
         """Queue an encoded message on every link that is up; return on how many. Never waits."""
@@ -234,6 +240,12 @@ class Links:
         return learned
 
     @property
+    def host(self) -> "Host":
+        """The libp2p host, while run() runs."""
+        assert self._host is not None, "the host runs with the links"
+        return self._host
+
+    @property
     def advertised(self) -> tuple[str, ...]:
         """What peers are told to dial, each ending in our peer id."""
         if self.config.advertise:
@@ -241,7 +253,7 @@ class Links:
             return tuple(str(Address(a.family, a.host, a.port, self.node_key)) for a in stripped)
         return tuple(map(str, self.listen))[:ADDRESSES_MAX]
 
-    async def run(self, *, task_status: trio.TaskStatus[tuple[str, ...]] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: "TaskStatus[tuple[str, ...]]" = trio.TASK_STATUS_IGNORED) -> None:
         """Listen, link and serve until cancelled; started() is given the bound addresses with peer ids.
 
         Raise OperatorError where an address cannot be bound, AssertionError where an invariant of ours broke.
@@ -388,7 +400,8 @@ class Links:
             self._learn_own(link, text)
         self.counters["links_made"] += 1
         link.up.set()
-        self._on_link_up(link)
+        for tell in self._on_up:
+            tell(link)
 
     def _learn_own(self, link: Link, text: str) -> None:
         """Keep an address that a peer gives as its own; one of another node would be a rumour."""

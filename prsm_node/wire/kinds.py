@@ -46,7 +46,7 @@ class Priority(IntEnum):
     """Which frames leave first when several wait."""
 
     AGREEMENT = 0
-    """A round waits for it."""
+    """A round waits for it. Greetings too, as the lowest kind of all: nothing else is heard before them."""
     LINK = 1
     """Small, and a peer's patience hangs on it."""
     DISSEMINATION = 2
@@ -100,7 +100,7 @@ def _rules(
 # GOSSIP           transactions handed on: as TRANSACTIONS.
 # HAVE, WANT       one each heartbeat, of at most 1,024 digests: 35 KB.
 KINDS: dict[Kind, KindRules] = {
-    Kind.HELLO: _rules(payloads.Hello, Priority.LINK, 8 * KIB, 4, 16 * KIB),
+    Kind.HELLO: _rules(payloads.Hello, Priority.AGREEMENT, 8 * KIB, 4, 16 * KIB),
     Kind.HEARTBEAT: _rules(payloads.Heartbeat, Priority.LINK, KIB, 50, 16 * KIB),
     Kind.PEERS: _rules(payloads.Peers, Priority.BULK, 32 * KIB, 5, 32 * KIB),
     Kind.PROPOSAL: _rules(Proposal, Priority.AGREEMENT, 256 * KIB, 100, 4_000 * KIB),

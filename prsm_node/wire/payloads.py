@@ -31,6 +31,7 @@ GOSSIP_BYTES_MAX = 64 * 1024
 DIGESTS_MAX = 1_024  # in one HAVE or WANT: 35 KB
 
 Challenge = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Instance = Annotated[bytes, Meta(min_length=8, max_length=8)]
 SessionId = Annotated[bytes, Meta(min_length=8, max_length=32)]
 Multiaddress = Annotated[str, Meta(max_length=ADDRESS_LENGTH_MAX)]
 Addresses = Annotated[tuple[Multiaddress, ...], Meta(max_length=ADDRESSES_MAX)]
@@ -52,6 +53,8 @@ class Greeting(Message, frozen=True, tag=1):
     height: Height
     challenge: Challenge
     """Fresh for this link; the peer's session proof is made over it."""
+    instance: Instance
+    """Random for each run of the daemon: of two links to one node, one to an earlier run is dead."""
     validator: ValidatorKey | None = None
     """A key whose session proof follows, or None."""
 

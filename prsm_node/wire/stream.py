@@ -4,6 +4,8 @@ Reads come in any pieces; a splitter holds at most one unfinished frame, so its 
 FRAME_BYTES_MAX and one read. A length above the bound is refused before any of its bytes are kept.
 """
 
+from collections.abc import Iterator
+
 from prsm_node.wire.frames import FRAME_BYTES_MIN, FrameRejected, Reason
 from prsm_node.wire.kinds import FRAME_BYTES_MAX
 
@@ -25,22 +27,22 @@ class FrameSplitter:
         self._pieces: list[bytes] = []
         self._missing = 0
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Return the frames that `data` completes. Raise FrameRejected where a length is impossible: nothing
-        after it on the stream can be read."""
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Give the frames that `data` completes; go through them all before the next call.
+
+        Raise FrameRejected where a length is impossible: nothing after it on the stream can be read.
+        """
         if self._missing:
-            if len(data) < self._missing:
-                self._pieces.append(data)
-                self._missing -= len(data)
-                return []
             self._pieces.append(data)
+            if len(data) < self._missing:
+                self._missing -= len(data)
+                return
             data = b"".join(self._pieces)
             self._pieces.clear()
             self._missing = 0
         elif self._rest:
             data = self._rest + data
         self._rest = b""
-        frames: list[bytes] = []
         start, end = 0, len(data)
         while end - start >= LENGTH_BYTES:
             length = int.from_bytes(data[start : start + LENGTH_BYTES], "big")
@@ -50,17 +52,16 @@ class FrameSplitter:
                 )
             if length < FRAME_BYTES_MIN:
                 raise FrameRejected(
-                    Reason.TRUNCATED, f"a length of {length}; a frame has at least {FRAME_BYTES_MIN}"
+                    Reason.TRUNCATED, f"a length of {length}; a frame has {FRAME_BYTES_MIN} or more"
                 )
             stop = start + LENGTH_BYTES + length
             if stop > end:
-                self._pieces.append(data[start:] if start else data)
+                self._pieces.append(data[start:])
                 self._missing = stop - end
-                return frames
-            frames.append(data[start + LENGTH_BYTES : stop])
+                return
+            yield data[start + LENGTH_BYTES : stop]
             start = stop
         self._rest = data[start:]
-        return frames
 
     @property
     def unfinished_bytes(self) -> int:
