@@ -11,13 +11,13 @@ from msgspec import Meta
 
 from prsm_node.errors import OperatorError
 
-DIALLABLE: Final = r"^/(ip4|ip6|dns|dns4|dns6)/[0-9A-Za-z.:-]{1,253}/tcp/[0-9]{1,5}/p2p/[0-9A-Za-z]{40,60}$"
+DIALLABLE: Final = r"^/(ip4|ip6|dns|dns4|dns6)/[0-9A-Za-z.:-]{1,253}/tcp/[0-9]{1,5}/p2p/[0-9A-Za-z]{40,60}\Z"
 """A multiaddr of a node: TCP over an IP address or a name, and the peer id that is expected there."""
 Multiaddr = Annotated[str, Meta(pattern=DIALLABLE)]
 Multiaddrs = Annotated[tuple[Multiaddr, ...], Meta(max_length=256)]
 
 DEFAULT_PORT: Final = 7_100
-NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z"
 """As the genesis has it for validators: a name appears in logs and tables as it is."""
 
 

@@ -56,7 +56,7 @@ class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
     kind: KeyKind
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    public: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    public: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     scrypt: Scrypt
     nonce: Annotated[bytes, msgspec.Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
     ciphertext: Sealed

@@ -53,14 +53,17 @@ def read(path: Path, bytes_max: int) -> bytes:
         raise PrivateFileError(f"there is no file {path}") from None
     except OSError as error:
         raise PrivateFileError(f"{path} can't be opened: {(error.strerror or '').lower()}") from None
-    with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode):
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
             raise PrivateFileError(f"{path} is not a file")
-        if facts.st_mode & OTHERS:
-            mode = stat.S_IMODE(facts.st_mode)
-            raise PrivateFileError(f"{path} has mode {mode:o}, so others can reach it; run: chmod 600 {path}")
-        data = file.read(bytes_max + 1)
+        if mode & OTHERS:
+            raise PrivateFileError(
+                f"{path} has mode {stat.S_IMODE(mode):o}, so others can reach it; run: chmod 600 {path}"
+            )
+        data = os.read(handle, bytes_max + 1)  # a small regular file comes whole
+    finally:
+        os.close(handle)
     if len(data) > bytes_max:
         raise PrivateFileError(f"{path} is larger than {bytes_max} bytes; it is some other file")
     return data
