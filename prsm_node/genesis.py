@@ -41,7 +41,7 @@ class GenesisValidator(msgspec.Struct, frozen=True, array_like=True, forbid_unkn
     name: Name
 
 
-class GenesisAccount(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class GenesisAccount(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     address: Address
     balance: Amount
 
@@ -114,7 +114,7 @@ class _ValidatorEntry(msgspec.Struct, forbid_unknown_fields=True):
     name: Name
 
 
-class _AccountEntry(msgspec.Struct, forbid_unknown_fields=True):
+class _AccountEntry(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     address: str
     balance: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,19}$")]
 

@@ -33,14 +33,14 @@ class KeyType(IntEnum):
     ED25519 = 1
 
 
-class Transfer(msgspec.Struct, frozen=True, array_like=True, tag=1, forbid_unknown_fields=True):
+class Transfer(msgspec.Struct, frozen=True, array_like=True, tag=1, forbid_unknown_fields=True, gc=False):
     """Move `amount` base units to `to`, whose account is made if it has none."""
 
     to: Address
     amount: Annotated[int, msgspec.Meta(ge=1, le=SUPPLY_CAP)]
 
 
-class Transaction(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Transaction(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """Operations of one sender that happen all or not at all, in the order of the sender's nonces."""
 
     version: Annotated[int, msgspec.Meta(ge=1, le=1)]

@@ -72,17 +72,17 @@ class Environment:
 
     @contextmanager
     def read(self) -> Iterator[lmdb.Transaction]:
-        """A snapshot. Values are memoryviews that die with it; hold it within one call only."""
+        """A snapshot; hold it within one call only."""
         with self.begin() as transaction:
             yield transaction
 
     def begin(self) -> lmdb.Transaction:
         """A snapshot that the caller aborts within the same call; see `read`."""
         try:
-            return self._lmdb.begin(buffers=True)
+            return self._lmdb.begin()
         except lmdb.MapResizedError:
             self._lmdb.set_mapsize(0)
-            return self._lmdb.begin(buffers=True)
+            return self._lmdb.begin()
 
     def get(self, store: lmdb._Database, key: bytes) -> bytes | None:
         """Return a copy of one value."""

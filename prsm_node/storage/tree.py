@@ -22,7 +22,7 @@ class Tree:
         self._levels: list[bytearray] = [bytearray(NODE_BYTES)]
         self._top = sha256(_ZERO_NODE).digest()
 
-    def build(self, buckets: Iterable[bytes | memoryview]) -> None:
+    def build(self, buckets: Iterable[bytes | bytearray | memoryview]) -> None:
         """Hash all buckets, given in order."""
         hashes = b"".join([sha256(bucket).digest() for bucket in buckets])
         self._levels = [bytearray(hashes)]
