@@ -125,7 +125,7 @@ def _bytes_sent(homes: Sequence[Path]) -> float:
     total = 0.0
     for home in homes:
         with Client(home) as client:
-            total += client.ask("counters", dict[str, float])["frames.bytes_out"]
+            total += client.ask("counters", dict[str, float])["links.bytes_out"]
     return total
 
 

@@ -173,7 +173,7 @@ def handlers(node: NodeView) -> Handlers:
         try:
             ((accepted, reason),) = await node.submit([params.transaction])
             if not accepted:
-                raise ControlError("refused", reason)
+                raise ControlError("refused", f"the transaction was refused: {reason}")
             await emit(Admitted("admitted", digest))
             with trio.move_on_after(params.timeout_s):
                 await final.wait()

@@ -1,0 +1,74 @@
+"""`testnet up` with real daemons: it says when they are ready and who died, and leaves nobody behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.daemons
+
+Keeper = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Iterator[Keeper]:
+    command = [sys.executable, "-m", "prsm_node", "testnet", "up", str(tmp_path / "net")]
+    command += ["--validators", "2", "--accounts", "1", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        yield process
+        if process.poll() is None:
+            process.terminate()
+
+
+def event(keeper: Keeper) -> dict[str, Any]:
+    assert keeper.stdout is not None
+    return json.loads(keeper.stdout.readline())
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def all_end(pids: list[int], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while any(lives(pid) for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_a_dead_node_is_reported_stays_dead_and_sigterm_ends_the_rest(keeper: Keeper) -> None:
+    ready = event(keeper)
+    assert ready["event"] == "ready"
+    assert [node["name"] for node in ready["nodes"]] == ["node0", "node1"]
+    first, second = (node["pid"] for node in ready["nodes"])
+    home = ready["nodes"][0]["home"]
+    record = json.loads((Path(home) / "daemon.json").read_text())
+    assert (record["pid"], record["listen"]) == (first, ready["nodes"][0]["listen"])
+
+    os.kill(second, signal.SIGKILL)
+    died = event(keeper)
+    assert (died["event"], died["name"], died["pid"], died["code"]) == ("died", "node1", second, -9)
+    assert lives(first)
+
+    keeper.send_signal(signal.SIGTERM)
+    assert keeper.wait(20) == 0
+    assert not lives(first)
+    assert not (Path(home) / "daemon.json").exists(), "a clean end takes the record with it"
+
+
+def test_the_nodes_end_when_their_keeper_is_killed(keeper: Keeper) -> None:
+    pids = [node["pid"] for node in event(keeper)["nodes"]]
+    keeper.kill()
+    assert all_end(pids, within_s=15)
