@@ -146,7 +146,7 @@ def line_18(state: RoundState, facts: Facts) -> Fired | None:
     """getValue() answered: propose it, unless this round has gone on without it."""
     if facts.own_value is NIL or not facts.proposer or state.decided or state.step is not Step.PROPOSE:
         return None
-    return Fired(18, state, (Offer(facts.own_value, -1),))
+    return Fired(18, state, (Offer(facts.own_value, state.valid_round),))
 
 
 def line_20(state: RoundState, facts: Facts) -> Fired | None:
