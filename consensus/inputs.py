@@ -88,7 +88,6 @@ class BatchSealed(Input, frozen=True):
 
     body: bytes
     """Its SHA-256; the bytes stay with the host."""
-    transactions: int
 
 
 class BatchReceived(Input, frozen=True):

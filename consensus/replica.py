@@ -28,7 +28,6 @@ from consensus.effects import (
     Effect,
     FetchTipCertificate,
     Halt,
-    SendAgain,
     SendBatchAgain,
     SendCertificate,
     SendCommitted,
@@ -141,8 +140,10 @@ class Replica:
         """Open the height above the chain. Below the restored guard's height nothing is signed: what was signed
         there is not remembered any more."""
         height = self.chain.height + 1
-        if height <= self._restored.height:
+        if height == self._restored.height:
             guard = self._restored
+        elif height < self._restored.height:
+            guard = Guard(diverged=self._restored.diverged)
         return Height(
             height=height,
             validators=validators,
@@ -187,8 +188,7 @@ class Replica:
     def _started(self, happened: Started, now_ms: int) -> list[Effect]:
         self._last_decision_ms = now_ms
         effects: list[Effect] = [
-            SetTimer(Timer(TimerKind.HEARTBEAT, self.height.height), self.rules.heartbeat_ms),
-            SetTimer(Timer(TimerKind.RESEND, self.height.height), self.rules.resend_ms),
+            SetTimer(Timer(TimerKind.HEARTBEAT, self.height.height), self.rules.heartbeat_ms)
         ]
         if self.me is not None:
             effects.append(SetTimer(Timer(TimerKind.LANE), self.rules.resend_ms))
@@ -205,10 +205,6 @@ class Replica:
             return []
         if timer.kind is TimerKind.CLOCK:
             return self._build(now_ms)
-        if timer.kind is TimerKind.RESEND:
-            # Agreement 2: while the height is open, whatever the network lost is sent again.
-            again = SetTimer(timer, self.rules.resend_ms)
-            return [SendAgain(timer.height), again] if self.height.has_signed() else [again]
         return self._follow(self.height.timer_expired(timer, now_ms), now_ms)
 
     def _lane_timer(self) -> list[Effect]:
@@ -223,7 +219,7 @@ class Replica:
         if self.height.awake:
             return []
         due = self._heartbeat_due or self.chain.open_root() or self.lanes.certified_work()
-        if not due and not self.height.third_voted():
+        if not due and not self.height.third_voted() and not self.height.has_signed():
             return []
         return self._follow(self.height.wake(now_ms), now_ms)
 

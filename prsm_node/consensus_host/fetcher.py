@@ -5,6 +5,7 @@ One fetch a thing at a time, so many at once; a thing that nobody gave is wanted
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -14,6 +15,9 @@ from consensus.blocks import Proposal
 from consensus.dissemination.acknowledgements import TipCertificate
 from prsm_node.consensus_host.outbox import Outbox
 from prsm_node.wire.payloads import Batch, BatchWanted, BlockWanted, CertificateWanted, Committed, Wanted
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus  # libp2p brings these stubs, which hide trio's own
 
 log = structlog.get_logger("fetch")
 
@@ -51,7 +55,7 @@ class Fetcher:
         self._under_way: set[object] = set()
         self._nursery: trio.Nursery | None = None
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Own all fetches."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery

@@ -178,10 +178,10 @@ class ConsensusHost:
         self.keep_proposal(proposal)
         self._keep_guard(effect.guard, Kind.PROPOSAL, message, durable)
 
-    def seal(self, digest: bytes, body: bytes, transactions: int) -> None:
+    def seal(self, digest: bytes, body: bytes) -> None:
         """Chain a body of ours into our lane; the caller asked `replica.lanes.room()` before."""
         self._sealed = body
-        self.feed(BatchSealed(digest, transactions))
+        self.feed(BatchSealed(digest))
 
     def _cast_batch(self, effect: CastBatch) -> None:
         assert self._signer is not None, "a node without a validator key authors no batch"

@@ -5,6 +5,7 @@ raise over a peer's bytes: a forged or malformed thing is counted and the peer s
 """
 
 from collections.abc import Sequence
+from enum import IntEnum
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -47,7 +48,7 @@ class Verdict(Protocol):
     def good(self) -> bool: ...
 
     @property
-    def reason(self) -> str: ...
+    def fault(self) -> IntEnum: ...
 
 
 class Bodies(Protocol):
@@ -192,7 +193,7 @@ class Inbound:
             return False
         verdict = await self._bodies.check_body(body)
         if not verdict.good:
-            self._outbox.fault(link, f"batch.body: {verdict.reason}")
+            self._outbox.fault(link, f"batch.body: {verdict.fault.name.lower()}")
             return False
         self._batches.put(header, body)
         self._feed_batch(link, header)

@@ -1,0 +1,296 @@
+"""A running node as its control socket shows it: reads of state, links and mempool, and submission."""
+
+import os
+import time
+from bisect import insort
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from consensus.certificates import Certificate
+from consensus.quorum import chain_strength
+from prsm_node import __version__
+from prsm_node.consensus_host.executor import Final
+from prsm_node.control.views import (
+    AccountView,
+    BlockView,
+    FinalBlock,
+    HistoryView,
+    NetworkView,
+    PeerView,
+    StatusView,
+    StrengthView,
+    TransactionView,
+    ValidatorView,
+)
+from prsm_node.identity.peer_ids import peer_id
+from prsm_node.invite import Invite, encode
+from prsm_node.ledger.outcomes import FIRST_UNCHARGED, Outcome
+from prsm_node.mempool.admission import Reason
+from prsm_node.storage.history import FoundTransaction, UnknownPosition
+
+if TYPE_CHECKING:
+    from prsm_node.node import Node
+
+FINALITY_SAMPLES = 512
+# Submissions whose finality is timed: what is not final in this many later ones is not counted.
+TIMED_MAX = 8_192
+STRENGTH_AHEAD = 4
+"""Later certificates that strengthen a block: those of so many heights are read."""
+INVITE_ADDRESSES = 4
+
+
+class RunningNode:
+    """The NodeView of a Node (control/methods.py). Called on the loop only."""
+
+    def __init__(self, node: "Node", listen: tuple[str, ...]) -> None:
+        self._node = node
+        self._listen = list(listen)
+        self._submitted: OrderedDict[bytes, float] = OrderedDict()
+        self._latencies: deque[float] = deque(maxlen=FINALITY_SAMPLES)
+        node.on_final(self._time_finality)
+
+    # --- what stands --------------------------------------------------------------------------------------------
+
+    def status(self) -> StatusView:
+        node, state = self._node, self._node.state
+        host = node.host
+        p50, p99 = self._percentiles()
+        voting = host.replica.voting and not host.stopped_because
+        why = "" if voting else host.stopped_because or node.not_voting_because
+        return StatusView(
+            node_id=peer_id(node.node_key.public),
+            name=node.config.node.name,
+            network=node.network,
+            version=__version__,
+            height=state.height,
+            block_hash=state.digest,
+            state_root=state.state_root(state.height) or b"",
+            last_block_time_ms=state.time_ms if state.height else 0,
+            peers=len(node.outbox.links()),
+            validators=len(node.validators(state.height + 1)),
+            voting=voting,
+            not_voting_because=why or ("" if voting else "waiting to hear whether this key votes elsewhere"),
+            syncing=node.sync.syncing,
+            sync_target=max(node.sync.target, state.height),
+            mempool=node.mempool.stats().items,
+            finality_p50_ms=p50,
+            finality_p99_ms=p99,
+            listen=self._listen,
+            pid=os.getpid(),
+            started_ms=node.started_ms,
+        )
+
+    def peers(self) -> list[PeerView]:
+        now_s, now_ms = self._node.links.clock(), time.time() * 1000
+        return [
+            PeerView(
+                node_id=view.node_id,
+                address=view.listen[0] if view.listen else view.address,
+                outbound=view.outbound,
+                validator=view.validator,
+                height=view.height,
+                round_trip_ms=view.round_trip_ms,
+                score=view.score,
+                connected_since_ms=int(now_ms - (now_s - view.since) * 1000),
+                bytes_in=view.bytes_in,
+                bytes_out=view.bytes_out,
+            )
+            for view in self._node.links.views()
+        ]
+
+    def validators(self) -> list[ValidatorView]:
+        node = self._node
+        return [
+            ValidatorView(
+                key=validator.key,
+                name=validator.name,
+                power=validator.power,
+                this_node=validator.key == node.me,
+                connected=validator.key == node.me or node.outbox.link_of(validator.key) is not None,
+            )
+            for validator in node.state.validators(node.state.height + 1)
+        ]
+
+    def network(self) -> NetworkView:
+        genesis = self._node.genesis
+        parameters: dict[str, int | str] = msgspec.to_builtins(genesis.parameters)
+        return NetworkView(genesis.hash, genesis.network, genesis.parameters.fee_min, parameters)
+
+    def counters(self) -> dict[str, int | float]:
+        node = self._node
+        mempool = node.mempool.stats()
+        journal = node.journal.stats()
+        verifier = node.verifier.stats()
+        counted: dict[str, int | float] = {f"links.{name}": count for name, count in node.links.stats().items()}
+        counted |= {f"consensus.{name}": count for name, count in node.host.counters.items()}
+        counted |= {f"consensus.{name}": count for name, count in node.inbound.counters.items()}
+        counted |= {f"mempool.{name}": count for name, count in mempool.admissions.items()}
+        counted |= {
+            "consensus.evidence": len(node.host.evidence),
+            "mempool.items": mempool.items,
+            "mempool.bytes": mempool.bytes,
+            "mempool.handed_over": mempool.handed_over,
+            "mempool.intake_dropped": node.intake.dropped,
+            "journal.records": journal.records,
+            "journal.writes": journal.writes,
+            "journal.queued_bytes": journal.queued_bytes,
+            "journal.size_bytes": journal.size_bytes,
+            "verification.checked": verifier.checked,
+            "verification.inline": verifier.inline,
+            "verification.restarts": verifier.restarts,
+            "ledger.height": node.state.height,
+            "ledger.durable_height": node.state.durable_height,
+            "ledger.accounts": node.state.accounts,
+        }
+        return counted
+
+    # --- look-ups -----------------------------------------------------------------------------------------------
+
+    async def block(self, height: int) -> BlockView | None:
+        state = self._node.state
+        stored = state.block(height) if height > 0 else None
+        if stored is None:
+            return None
+        from hashlib import sha256
+
+        record = stored.record
+        hashes = [
+            sha256(raw).digest()
+            for raw, outcome in zip(state.raw_transactions(height), state.outcomes(height), strict=True)
+            if outcome < FIRST_UNCHARGED
+        ]
+        return BlockView(
+            height=height,
+            hash=record.digest,
+            state_root=record.state_root,
+            proposer=record.block.proposer,
+            round=stored.commit.round,
+            time_ms=record.block.time_ms,
+            transactions=hashes,
+            strength=self._strength(height),
+        )
+
+    def _strength(self, height: int) -> StrengthView:
+        """Return the strength of a block as its own certificate and the next ones give it, from its parent on."""
+        node = self._node
+        heights = range(height, min(height + STRENGTH_AHEAD, node.state.height) + 1)
+        stored = {h: block for h in heights if (block := node.state.block(h)) is not None}
+        powers = {h: node.validators(h).powers for h in heights}
+        commits = {h: [_marks(block.commit)] for h, block in stored.items()}
+        tolerated = chain_strength(height - 1, height, powers, commits)
+        return StrengthView(tolerated, node.validators(height).total)
+
+    async def transaction(self, digest: bytes) -> TransactionView | None:
+        found = self._node.state.transaction(digest)
+        if found is not None:
+            return TransactionView(
+                hash=digest,
+                height=found.height,
+                block_hash=found.block_digest,
+                index=found.index,
+                outcome=_outcome(found.outcome),
+                raw=found.raw,
+            )
+        pending = self._node.mempool.pending(digest)
+        if pending is None:
+            return None
+        return TransactionView(digest, None, None, None, None, pending)
+
+    async def account(self, address: bytes) -> AccountView:
+        account = self._node.state.account(address)
+        nonce = account.nonce if account is not None else 0
+        balance = account.balance if account is not None else 0
+        return AccountView(address, balance, nonce, self._node.mempool.next_nonce(address, nonce))
+
+    async def history(self, address: bytes, limit: int, before: int | None) -> list[HistoryView]:
+        try:
+            found = self._node.state.history(address, limit, before)
+        except UnknownPosition:
+            return []
+        return [_history(item, address) for item in found]
+
+    # --- submission and finality --------------------------------------------------------------------------------
+
+    async def submit(self, transactions: list[bytes]) -> list[tuple[bool, str]]:
+        at = time.monotonic()
+        answers = []
+        for admission in await self._node.mempool.submit(transactions, 0):
+            if admission.accepted:
+                self._submitted[admission.hash] = at
+            accepted = admission.accepted or admission.reason is Reason.DUPLICATE
+            answers.append((accepted, "" if accepted else admission.reason.name.lower()))
+        while len(self._submitted) > TIMED_MAX:
+            self._submitted.popitem(last=False)
+        return answers
+
+    def on_final(self, notice: Callable[[FinalBlock], None]) -> Callable[[], None]:
+        def told(final: Final) -> None:
+            executed = final.execution.executed
+            receipts = [
+                (digest, outcome)
+                for digest, outcome in zip(executed.hashes, executed.outcomes, strict=True)
+                if outcome < FIRST_UNCHARGED
+            ]
+            notice(
+                FinalBlock(
+                    height=final.block.height,
+                    block_hash=final.digest,
+                    time_ms=final.block.time_ms,
+                    transactions=[digest for digest, _ in receipts],
+                    failed=[digest for digest, outcome in receipts if outcome != Outcome.EXECUTED],
+                )
+            )
+
+        return self._node.on_final(told)
+
+    def _time_finality(self, final: Final) -> None:
+        now = time.monotonic()
+        for digest in final.execution.executed.hashes:
+            at = self._submitted.pop(digest, None)
+            if at is not None:
+                self._latencies.append((now - at) * 1000)
+
+    def _percentiles(self) -> tuple[float | None, float | None]:
+        ordered: list[float] = []
+        for latency in self._latencies:
+            insort(ordered, latency)
+        if not ordered:
+            return None, None
+        last = len(ordered) - 1
+        return ordered[last // 2], ordered[min(last, round(last * 0.99))]
+
+    async def invite(self) -> str:
+        state = self._node.state
+        addresses = tuple(self._node.links.advertised[:INVITE_ADDRESSES])
+        return encode(Invite(self._node.network, state.height, state.digest, state.time_ms, addresses))
+
+    def stop(self) -> None:
+        self._node.stop()
+
+
+def _marks(certificate: Certificate) -> dict[bytes, int]:
+    return {vote.voter: vote.mark for vote in certificate.votes}
+
+
+def _outcome(outcome: Outcome) -> str:
+    return outcome.name.lower()
+
+
+def _history(item: FoundTransaction, address: bytes) -> HistoryView:
+    transaction = item.transaction
+    mine = transaction.sender == address
+    return HistoryView(
+        position=item.position,
+        hash=item.hash,
+        height=item.height,
+        time_ms=item.time_ms,
+        sender=transaction.sender,
+        nonce=transaction.nonce,
+        fee=transaction.fee,
+        transfers=[(o.to, o.amount) for o in transaction.operations if mine or o.to == address],
+        memo=transaction.memo,
+        outcome=_outcome(item.outcome),
+    )

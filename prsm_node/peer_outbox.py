@@ -1,0 +1,49 @@
+"""consensus_host's Outbox over network.Links: link numbers on one side, links on the other."""
+
+from prsm_node.network.asking import PeerFault
+from prsm_node.network.links import Links
+from prsm_node.wire.kinds import Kind
+from prsm_node.wire.payloads import Wanted
+
+
+class PeerOutbox:
+    """Nothing here blocks but `ask`."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    def broadcast(self, kind: Kind, message: bytes) -> None:
+        self._links.broadcast(kind, message)
+
+    def send(self, link: int, kind: Kind, message: bytes) -> bool:
+        return self._links.send(link, kind, message)
+
+    def link_of(self, validator: bytes) -> int | None:
+        links = self._links.links_of_validator(validator)
+        return links[0].number if links else None
+
+    def links(self) -> list[int]:
+        return [link.number for link in self._links.links()]
+
+    def heights(self) -> dict[int, int]:
+        """What the peers say they executed, by link."""
+        return {link.number: link.height for link in self._links.links()}
+
+    def validator_of(self, link: int) -> bytes | None:
+        found = self._links.link(link)
+        return found.validator if found is not None else None
+
+    def sessions(self, validator: bytes, besides: int) -> int:
+        """Count the links that proved this validator key, but for one."""
+        return sum(link.number != besides for link in self._links.links_of_validator(validator))
+
+    async def ask(self, link: int, wanted: Wanted, deadline_s: float) -> bytes | None:
+        try:
+            return await self._links.ask(link, wanted, deadline_s)
+        except (PeerFault, LookupError):
+            return None
+
+    def fault(self, link: int, reason: str) -> None:
+        found = self._links.link(link)
+        if found is not None:
+            self._links.fault(found, reason)

@@ -1,0 +1,96 @@
+"""Replicas together: agreement and lanes joined, over a network that loses and a disk that forgets."""
+
+import pytest
+
+from tests.consensus.replica_cluster import Cluster
+
+
+def test_an_idle_network_makes_only_heartbeats() -> None:
+    cluster = Cluster(heartbeat_ms=5_000).start()
+    cluster.run(seconds=26)
+    assert cluster.heights() == [5, 5, 5, 5]
+
+
+def test_a_batch_is_ordered_at_once_and_its_root_named_two_blocks_later() -> None:
+    cluster = Cluster(heartbeat_ms=60_000).start()
+    cluster.seal(2, body=1)
+    cluster.run(seconds=1)
+    assert cluster.ordered() == 1
+    assert cluster.heights() == [3, 3, 3, 3]
+
+
+def test_one_validator_alone_makes_blocks_when_there_is_work() -> None:
+    cluster = Cluster(validators=1, heartbeat_ms=60_000).start()
+    for body in range(20):
+        cluster.seal(0, body)
+        cluster.run(seconds=0.1)
+    assert cluster.ordered() == 20
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_all_batches_are_ordered_on_a_lossy_network(seed: int) -> None:
+    cluster = Cluster(seed=seed, loss=0.1).start()
+    for body in range(40):
+        cluster.seal(body % 4, body)
+        cluster.run(seconds=0.05)
+    cluster.run(seconds=60)
+    assert cluster.ordered() == 40
+    assert min(cluster.heights()) >= max(cluster.heights()) - 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_three_go_on_without_the_fourth_which_then_returns_and_catches_up(seed: int) -> None:
+    cluster = Cluster(seed=seed).start()
+    for body in range(60):
+        if body == 15:
+            cluster.peers[seed % 4].crash()
+        if body == 40:
+            cluster.peers[seed % 4].start()
+        cluster.seal(body % 4, body)
+        cluster.run(seconds=0.1)
+    cluster.run(seconds=30)
+    assert min(cluster.heights()) >= max(cluster.heights()) - 1
+    assert cluster.ordered() >= 50
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_crash_at_any_moment_makes_anyone_sign_twice(seed: int) -> None:
+    cluster = Cluster(seed=seed, loss=0.05).start()
+    for body in range(80):
+        victim = cluster.peers[cluster.random.randrange(4)]
+        if not victim.up:
+            victim.start()
+        elif cluster.random.random() < 0.3:
+            victim.crash()
+        cluster.seal(body % 4, body)
+        cluster.run(seconds=cluster.random.uniform(0.005, 0.2))
+    for peer in cluster.peers:
+        if not peer.up:
+            peer.start()
+    cluster.run(seconds=60)
+    assert min(cluster.heights()) >= max(cluster.heights()) - 1
+
+
+def test_a_cut_off_validator_decides_nothing_and_then_catches_up() -> None:
+    cluster = Cluster(seed=7, heartbeat_ms=1_000).start()
+    cluster.cut({0}, {1, 2, 3})
+    cluster.run(seconds=20)
+    behind, ahead = cluster.heights()[0], max(cluster.heights())
+    assert behind == 0
+    assert ahead >= 5
+    cluster.heal()
+    cluster.run(seconds=20)
+    assert min(cluster.heights()) >= max(cluster.heights()) - 1
+
+
+def test_a_network_cut_in_half_stops_and_goes_on_when_it_heals() -> None:
+    cluster = Cluster(seed=3, heartbeat_ms=1_000).start()
+    cluster.run(seconds=3)
+    cluster.cut({0, 1}, {2, 3})
+    cluster.run(seconds=2)
+    stood = max(cluster.heights())
+    cluster.run(seconds=20)
+    assert max(cluster.heights()) == stood
+    cluster.heal()
+    cluster.run(seconds=20)
+    assert min(cluster.heights()) > stood
