@@ -11,7 +11,7 @@ are used here and nowhere else:
   connections later nobody gets in. Here they last as long as the connection.
 - Outbound identify runs in a system task, whose exception ends trio, and nothing here needs it: it is off.
   Peers' identify requests are answered.
-- The auto-connector dials whomever the peerstore holds, banned peers too: its watermarks are 0.
+- The auto-connector dials whomever the peerstore holds, banned peers too, whatever its watermarks: it is off.
 """
 
 import logging
@@ -40,6 +40,7 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux import yamux
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
+from prsm_node.errors import OperatorError
 from prsm_node.network.addresses import Address, node_key_of_bytes, peer_id_of
 
 PROTOCOL = TProtocol("/prsm/1")
@@ -155,14 +156,24 @@ class Host:
         setattr(swarm, "_do_handle_inbound_connection", self._inbound)  # noqa: B010
         setattr(swarm.upgrader.muxer_multistream, "new_conn", self._new_muxed)  # noqa: B010
         setattr(host, "_schedule_identify", lambda peer_id, *, reason: None)  # noqa: B010
+        setattr(swarm, "_schedule_auto_connect", lambda: None)  # noqa: B010
+        setattr(swarm.auto_connector, "run_background_task", _nothing)  # noqa: B010
 
     @asynccontextmanager
     async def run(self, listen: Sequence[Address]) -> AsyncIterator[list[Address]]:
-        """Listen; give the bound addresses, with peer ids. OSError where a port is taken."""
+        """Listen; give the bound addresses, with peer ids. OperatorError where one cannot be bound."""
         for address in listen:
             await _refuse_taken_port(address)
         async with self.libp2p.run([Multiaddr(address.transport) for address in listen]):
-            yield self.listening()
+            bound = self.listening()
+            if len(bound) < len(listen):
+                raise OperatorError(
+                    f"cannot listen on {', '.join(map(str, listen))}; choose another host or port."
+                )
+            try:
+                yield bound
+            finally:
+                await self._end()
 
     def listening(self) -> list[Address]:
         """The addresses that are bound, each with this node's key."""
@@ -215,9 +226,14 @@ class Host:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
                 await muxed.abort()
 
-    async def abort_all(self) -> None:
-        """Close every socket, so that peers notice at once; for the end of the host."""
+    async def _end(self) -> None:
+        """Close every socket, so that peers notice at once; the library leaves listeners open when cancelled."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
+            for listener in list(self.swarm.listeners.values()):
+                try:
+                    await listener.close()
+                except Exception as error:
+                    self.faults[f"close: {type(error).__name__}"] += 1
             for connection in self.swarm.get_connections():
                 muxed = connection.muxed_conn
                 if isinstance(muxed, GuardedYamux):
@@ -274,6 +290,10 @@ class Host:
         return muxers._annotate_connection(muxed, connection, protocol)
 
 
+async def _nothing(nursery: trio.Nursery) -> None:
+    """Take the place of the auto-connector's task."""
+
+
 async def _refuse_taken_port(address: Address) -> None:
     """The library sets SO_REUSEPORT, under which two daemons share a port without a word; so ask first."""
     if address.port == 0 or address.family not in ("ip4", "ip6"):
@@ -281,4 +301,8 @@ async def _refuse_taken_port(address: Address) -> None:
     family = trio.socket.AF_INET if address.family == "ip4" else trio.socket.AF_INET6
     with trio.socket.socket(family, trio.socket.SOCK_STREAM) as probe:
         probe.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
-        await probe.bind((address.host, address.port))
+        try:
+            await probe.bind((address.host, address.port))
+        except OSError as error:
+            text = f"cannot listen on {address.transport}: {error.strerror}; choose another host or port."
+            raise OperatorError(text) from None

@@ -279,7 +279,6 @@ class Links:
                     link.close("shutdown")
                 self._nursery = None
                 nursery.cancel_scope.cancel()
-                await host.abort_all()
         if self._broken is not None:
             raise self._broken
 

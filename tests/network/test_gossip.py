@@ -1,0 +1,90 @@
+"""Gossip reaches everybody, once, also whom a link or a queue failed."""
+
+import trio
+
+from prsm_node.network.discovery import Discovery
+from prsm_node.network.gossip import Gossiper
+from prsm_node.network.link import Link
+from prsm_node.wire.kinds import Kind
+from tests.network.nodes import Node, Rogue, config, running, until
+from tests.wire.samples import SAMPLES
+
+TOPIC = 3
+
+
+async def gossiping(
+    nursery: trio.Nursery, index: int, *bootstrap: str, **settings: object
+) -> tuple[Node, Gossiper, list[bytes]]:
+    node = Node(index, config(*bootstrap, **settings))
+    gossiper = Gossiper(node.links, have_s=0.2)
+    Discovery(node.links)
+    heard: list[bytes] = []
+
+    def take(link: Link, body: bytes) -> bool:
+        heard.append(body)
+        return not body.startswith(b"bad")
+
+    gossiper.subscribe(TOPIC, take)
+    node.addresses = await nursery.start(node.links.run)
+    nursery.start_soon(gossiper.run)
+    return node, gossiper, heard
+
+
+async def test_a_message_goes_along_a_line_of_nodes_and_reaches_each_once() -> None:
+    async with running() as nursery:
+        first, gossiper, own = await gossiping(nursery, 1)
+        second, _, heard_second = await gossiping(nursery, 2, *first.addresses)
+        third, _, heard_third = await gossiping(nursery, 3, *second.addresses)
+        await until(lambda: first.links.links() and third.links.links())
+        gossiper.publish(TOPIC, b"news")
+        gossiper.publish(TOPIC, b"news")
+        await until(lambda: heard_third)
+        await trio.sleep(0.5)
+        assert (own, heard_second, heard_third) == ([], [b"news"], [b"news"])
+
+
+async def test_what_a_node_missed_while_it_was_cut_off_is_repaired() -> None:
+    async with running() as nursery:
+        first, gossiper, _ = await gossiping(nursery, 1)
+        second, _, heard = await gossiping(nursery, 2, *first.addresses)
+        await until(lambda: first.links.links() and second.links.links())
+        second.links.links()[0].close("cut")
+        await until(lambda: not first.links.links())
+        for index in range(50):
+            gossiper.publish(TOPIC, b"while away %d" % index)
+        await until(lambda: len(heard) == 50)
+        assert first.links.counters["gossip_repaired"] == 50
+
+
+async def test_what_a_queue_lost_is_offered_again() -> None:
+    async with running() as nursery:
+        first, gossiper, _ = await gossiping(nursery, 1)
+        second, _, heard = await gossiping(nursery, 2, *first.addresses)
+        await until(lambda: first.links.links() and second.links.links())
+        (link,) = first.links.links()
+        gossiper.publish(TOPIC, b"lost on the way")
+        assert link.outbox.take() is not None, "as a full queue drops it"
+        await until(lambda: heard == [b"lost on the way"])
+
+
+async def test_bad_gossip_goes_no_further_and_is_its_senders_fault() -> None:
+    async with running() as nursery:
+        first, _, _ = await gossiping(nursery, 1)
+        second, _, heard = await gossiping(nursery, 2, *first.addresses)
+        await until(lambda: first.links.links() and second.links.links())
+        async with Rogue(9).linked(first) as rogue:
+            message = SAMPLES[Kind.GOSSIP][0]
+            frame = rogue.seal(Kind.GOSSIP, type(message)(TOPIC, b"bad"), type(message)(TOPIC, b"good"))
+            await rogue.write(len(frame).to_bytes(4, "big") + frame)
+            await until(lambda: heard)
+        assert heard == [b"good"]
+        assert first.links.scores.faults["bad_gossip"] == 1
+
+
+async def test_peers_tell_of_peers_so_that_one_bootstrap_address_is_enough() -> None:
+    async with running() as nursery:
+        first, _, _ = await gossiping(nursery, 1, exchange_peers=True)
+        others = [
+            (await gossiping(nursery, index, *first.addresses, exchange_peers=True))[0] for index in (2, 3, 4)
+        ]
+        await until(lambda: all(len(node.links.links()) == 3 for node in (first, *others)))

@@ -1,0 +1,269 @@
+"""Peers that lie, flood, stall or talk garbage: each is named, counted, scored, and the node lives."""
+
+import contextlib
+import os
+import random
+
+import msgspec
+import pytest
+import trio
+from libp2p import new_host
+from libp2p.custom_types import TProtocol
+from libp2p.host.ping import PingService
+from libp2p.identity.identify.pb.identify_pb2 import Identify
+from libp2p.peer.id import ID
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.utils.varint import read_length_prefixed_protobuf
+from multiaddr import Multiaddr  # type: ignore[import-untyped]
+
+from prsm_node.network.addresses import parse_address, peer_id_of
+from prsm_node.network.discovery import Discovery
+from prsm_node.network.outbox import QUEUE_BYTES_MAX
+from prsm_node.wire.frames import FrameSealer, Reason, encode_message
+from prsm_node.wire.kinds import FRAME_BYTES_MAX, KINDS, Kind, Priority
+from prsm_node.wire.payloads import Response
+from prsm_node.wire.stream import on_stream
+from tests.network.nodes import NETWORK, Node, Rogue, config, key, running, start, until
+from tests.wire.samples import SAMPLES
+
+VOTE = SAMPLES[Kind.VOTE][0]
+
+
+def spoilt(rogue: Rogue, reason: Reason) -> bytes:
+    """What a stream must carry for a node to give this reason."""
+    good = rogue.seal(Kind.VOTE, VOTE)
+    frames = {
+        Reason.GARBAGE: lambda: b"garbage " * 30,
+        Reason.TRUNCATED: lambda: good[:-10],
+        Reason.TRAILING_BYTES: lambda: good + b"\x00",
+        Reason.WRONG_VERSION: lambda: b"\x97\x09" + good[2:],
+        Reason.WRONG_NETWORK: lambda: FrameSealer(b"\xff" * 32, rogue.key).seal(
+            Kind.VOTE, 5, [encode_message(VOTE)]
+        ),
+        Reason.UNKNOWN_KIND: lambda: rogue.sign(
+            b"\x97\x01\xc4\x20" + NETWORK + b"\x63" + good[37:71] + b"\x05\x91\xc0"
+        ),
+        Reason.WRONG_SENDER: lambda: FrameSealer(NETWORK, key(99)).seal(Kind.VOTE, 5, [encode_message(VOTE)]),
+        Reason.REPLAYED: lambda: rogue.seal(Kind.VOTE, VOTE, sequence=1),
+        Reason.WRONG_SIGNATURE: lambda: good[:-1] + bytes((good[-1] ^ 1,)),
+        Reason.MALFORMED_PAYLOAD: lambda: rogue.seal(Kind.VOTE, "no vote"),
+    }
+    if reason is Reason.OVERSIZED:
+        return (FRAME_BYTES_MAX + 1).to_bytes(4, "big")
+    return on_stream(frames[reason]())
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason is not Reason.OVER_RATE])
+async def test_a_bad_frame_is_refused_by_name_counted_and_scored(reason: Reason) -> None:
+    async with running() as nursery:
+        node = await start(nursery, 1, config(heartbeat_s=5))
+        node.take({Kind.VOTE})
+        async with Rogue(9).linked(node) as rogue:
+            await rogue.write(spoilt(rogue, reason))
+            await until(lambda: node.links.scores.faults[reason] == 1)
+            assert node.links.scores.score(rogue.key.public, trio.current_time()) < 0
+            assert node.came == []
+            if node.links.links():  # one bad frame: the stream can still be read
+                await rogue.write(on_stream(rogue.seal(Kind.VOTE, VOTE)))
+                await until(lambda: len(node.came) == 1)
+
+
+async def test_who_sends_bad_frames_again_and_again_is_banned_for_a_while() -> None:
+    async with running() as nursery:
+        node = await start(nursery, 1, config(ban_s=1.0, heartbeat_s=5))
+        async with Rogue(9).linked(node) as rogue:
+            for _ in range(3):
+                await rogue.write(spoilt(rogue, Reason.WRONG_SIGNATURE))
+            await until(lambda: node.down)
+            assert node.down[0].ended == "banned: wrong_signature"
+            with contextlib.suppress(Exception):  # it is hung up on at one point or another
+                await rogue.dial(node, greet=False)
+                await rogue.write(on_stream(rogue.seal(Kind.HELLO, rogue.greeting())))
+            await trio.sleep(0.2)
+            assert node.links.links() == []
+            assert node.links.stats()["links_refused"] == 1
+            await trio.sleep(1.0)
+            await rogue.dial(node)
+            assert len(node.links.links()) == 1
+
+
+async def test_a_flood_is_cut_to_the_rate_of_its_kind_and_ends_in_a_ban() -> None:
+    rules = KINDS[Kind.REQUEST]
+    async with running() as nursery:
+        node = await start(nursery, 1, config(heartbeat_s=5))
+        bystander = await start(nursery, 2, config(*node.addresses, heartbeat_s=5))
+        node.take({Kind.TRANSACTIONS})
+        await until(bystander.links.links)
+        async with Rogue(9).linked(node) as rogue:
+            with trio.move_on_after(5):
+                while not node.down:
+                    frame = rogue.seal(Kind.HEARTBEAT, SAMPLES[Kind.HEARTBEAT][0])
+                    try:
+                        await rogue.write(on_stream(frame))
+                    except Exception:
+                        break
+            await until(lambda: node.down)
+        taken = node.links.stats()["frames_in"]
+        assert node.links.scores.faults["over_rate"] >= 50, "each refused frame is counted"
+        assert taken < 10 * rules.messages_per_s
+        bystander.links.broadcast(Kind.TRANSACTIONS, encode_message(b"still here"))
+        await until(lambda: node.came)
+
+
+async def test_a_peer_that_never_reads_is_dropped_while_the_others_are_served() -> None:
+    body = encode_message(os.urandom(16_000))
+    async with running() as nursery:
+        node = await start(nursery, 1, config(stall_s=1.0, heartbeat_s=2))
+        reader = await start(nursery, 2, config(*node.addresses, heartbeat_s=2))
+        reader.take({Kind.TRANSACTIONS})
+        await until(reader.links.links)
+        async with Rogue(9).linked(node) as rogue:
+            deaf = node.links.link(rogue.key.public)
+            assert deaf is not None
+            most = sent = 0
+            while deaf.ended is None:
+                sent += node.links.broadcast(Kind.TRANSACTIONS, body) > 0
+                most = max(most, deaf.outbox.depth_bytes)
+                await trio.sleep(0.005)
+            assert deaf.ended == "stalled"
+            assert most <= QUEUE_BYTES_MAX[Priority.DISSEMINATION] + 100_000
+            assert sent > 50
+            await until(lambda: len(reader.came) == sent)
+
+
+async def test_more_than_a_queue_holds_drops_the_oldest_and_counts_them() -> None:
+    body = encode_message(os.urandom(16_000))
+    bound = QUEUE_BYTES_MAX[Priority.DISSEMINATION]
+    async with running() as nursery:
+        node = await start(nursery, 1, config(heartbeat_s=5))
+        reader = await start(nursery, 2, config(*node.addresses, heartbeat_s=5))
+        reader.take({Kind.TRANSACTIONS, Kind.VOTE})
+        await until(node.links.links)
+        for _ in range(2 * bound // len(body)):
+            node.links.broadcast(Kind.TRANSACTIONS, body)
+        node.links.broadcast(Kind.VOTE, encode_message(VOTE))
+        stats = node.links.stats()
+        assert stats["queued_bytes"] <= bound + 1_000
+        assert stats["lost"] > 0
+        await until(lambda: reader.came)
+        assert reader.came[0][0] is Kind.VOTE, "a vote overtakes what waits"
+
+
+async def test_answers_nobody_asked_for_are_faults() -> None:
+    async with running() as nursery:
+        node = await start(nursery, 1, config(heartbeat_s=5))
+        async with Rogue(9).linked(node) as rogue:
+            await rogue.write(on_stream(rogue.seal(Kind.RESPONSE, Response(77, True, 0, 1, b"here"))))
+            await until(lambda: node.links.scores.faults["unasked_response"] == 1)
+
+
+async def test_random_frames_signed_by_a_peer_never_end_the_node() -> None:
+    """A fuzz with a good signature, so that every decoder is reached. Bans are lifted by new keys."""
+    rng = random.Random(7)
+    async with running() as nursery:
+        node = await start(nursery, 1, config(heartbeat_s=5))
+        node.take({Kind.VOTE, Kind.PROPOSAL, Kind.BATCH, Kind.TRANSACTIONS})
+        for index in range(20, 26):
+            async with Rogue(index).linked(node) as rogue:
+                for _ in range(20):
+                    kind = rng.choice(list(Kind))
+                    raw = bytearray(rogue.seal(kind, *SAMPLES[kind])[:-66])
+                    for _ in range(rng.randrange(1, 4)):
+                        raw[rng.randrange(72, len(raw))] = rng.randrange(256)
+                    try:
+                        await rogue.write(on_stream(rogue.sign(bytes(raw))))
+                    except Exception:
+                        break
+                await trio.sleep(0.05)
+        assert node.links.scores.faults
+        good = await start(nursery, 2, config(*node.addresses, heartbeat_s=5))
+        await until(good.links.links)
+
+
+async def _open(host: object, address: str, protocol: str) -> object:
+    peer = parse_address(address).node_key
+    assert peer is not None
+    return await host.new_stream(ID.from_base58(peer_id_of(peer)), [TProtocol(protocol)])  # type: ignore[attr-defined]
+
+
+async def test_garbage_on_every_protocol_the_host_answers_ends_nothing() -> None:
+    rng = random.Random(11)
+    garbage = [
+        b"",
+        b"\x00" * 40,
+        b"\xff" * 40,
+        rng.randbytes(4_000),
+        b"\x28" + rng.randbytes(40),
+        b"\x08\x01\x12\x04/pk/",
+        # A DHT PUT_VALUE whose /pk/ key does not decode.
+        msgspec.msgpack.encode({"k": 1}) + b"\x1a\x10\x08\x00\x12\x06/pk/zz\x1a\x02ab",
+    ]
+    async with running() as nursery:
+        node = Node(1, config(dht=True, heartbeat_s=5))
+        discovery = Discovery(node.links)
+        node.addresses = await nursery.start(node.links.run)
+        nursery.start_soon(discovery.run)
+        await until(lambda: any("kad" in name for name in node.links.host.protocols()))
+        protocols = node.links.host.protocols()
+        assert any("ping" in name for name in protocols)
+        client = new_host()
+        tried = 0
+        async with client.run([Multiaddr("/ip4/127.0.0.1/tcp/0")]):
+            for protocol in protocols:
+                for junk in garbage:
+                    with trio.move_on_after(2), contextlib.suppress(Exception):  # hung up on, and comes back
+                        await client.connect(info_from_p2p_addr(Multiaddr(node.addresses[0])))
+                        stream = await _open(client, node.addresses[0], protocol)
+                        await stream.write(junk)  # type: ignore[attr-defined]
+                        await stream.close()  # type: ignore[attr-defined]
+                        tried += 1
+            await trio.sleep(0.3)
+            assert tried > len(protocols) * len(garbage) // 2
+        good = await start(nursery, 2, config(*node.addresses, heartbeat_s=5))
+        await until(good.links.links)
+
+
+async def test_garbage_instead_of_noise_and_floods_of_connections_end_nothing() -> None:
+    async with running() as nursery:
+        node = await start(nursery, 1, config(links_max=4, heartbeat_s=5))
+        port = parse_address(node.addresses[0]).port
+        sockets = []
+        for index in range(60):
+            socket = await trio.open_tcp_stream("127.0.0.1", port)
+            sockets.append(socket)
+            try:
+                await socket.send_all(os.urandom(200) if index % 2 else b"\x13/multistream/1.0.0\n")
+            except trio.BrokenResourceError:
+                continue
+        for socket in sockets:
+            await socket.aclose()
+        good = await start(nursery, 2, config(*node.addresses, heartbeat_s=5))
+        await until(good.links.links)
+
+
+async def test_inbound_connections_that_ended_leave_room_for_others() -> None:
+    """The library keeps each one's place until the host ends; with 4 links there are 40 places."""
+    async with running() as nursery:
+        node = await start(nursery, 1, config(links_max=4, heartbeat_s=5))
+        port = parse_address(node.addresses[0]).port
+        for _ in range(120):
+            socket = await trio.open_tcp_stream("127.0.0.1", port)
+            await socket.aclose()
+        good = await start(nursery, 2, config(*node.addresses, heartbeat_s=5))
+        await until(good.links.links)
+
+
+async def test_a_plain_libp2p_client_is_answered_identify_and_ping() -> None:
+    async with running() as nursery:
+        node = await start(nursery, 1, config())
+        client = new_host()
+        async with client.run([Multiaddr("/ip4/127.0.0.1/tcp/0")]):
+            await client.connect(info_from_p2p_addr(Multiaddr(node.addresses[0])))
+            peer = ID.from_base58(peer_id_of(node.links.node_key))
+            with trio.fail_after(5):
+                assert len(await PingService(client).ping(peer, 2)) == 2
+                stream = await client.new_stream(peer, [TProtocol("/ipfs/id/1.0.0")])
+                identify = Identify()
+                identify.ParseFromString(await read_length_prefixed_protobuf(stream))
+            assert "/prsm/1" in identify.protocols
+            assert "/ipfs/ping/1.0.0" in identify.protocols
