@@ -36,7 +36,7 @@ class Purse:
         return self.pay_many((Transfer(to, amount),))
 
     def pay_many(self, transfers: tuple[Transfer, ...]) -> bytes:
-        unsigned = unsigned_bytes(self.address, self._nonce, self.network.fee_min, transfers)
+        unsigned = unsigned_bytes(self.address, self._nonce, self.network.fee_min * len(transfers), transfers)
         self._nonce += 1
         return with_signature(unsigned, self._key.sign(signing_bytes(self.network.genesis_hash, unsigned)))
 
