@@ -3,10 +3,10 @@
 click alone draws the root's help; typer is loaded with the command that is called, so that `--help` is quick.
 """
 
+import inspect
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from textwrap import dedent
 from typing import Any, Final
 
 import click
@@ -37,7 +37,7 @@ def loaded(name: str) -> click.Command:
 def _help_of(name: str, docstring: str | None) -> str:
     """The table's line, then what the function's docstring adds after its own first line."""
     _, _, details = (docstring or "").partition("\n")
-    return f"{COMMANDS[name].help}\n\n{dedent(details).strip()}".strip()
+    return f"{COMMANDS[name].help}\n\n{inspect.cleandoc(details)}".strip()
 
 
 class CommandGroup(click.Group):

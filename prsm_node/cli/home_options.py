@@ -1,13 +1,14 @@
 """Which home a command is about: `--home` before or after the command, then PRSM_HOME, then ~/.prsm-node."""
 
 import os
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from prsm_node.errors import OperatorError
-from prsm_node.home import DEFAULT_FOLDER, ENVIRONMENT_VARIABLE, Home
+
+if TYPE_CHECKING:  # the root's help needs neither
+    from prsm_node.home import Home
 
 CHOSEN: Final = "prsm_node.home"
 
@@ -28,15 +29,19 @@ def _choose(context: click.Context, option: click.Parameter, value: str | None) 
         context.meta[CHOSEN] = value
 
 
-def chosen_home() -> Home:
+def chosen_home() -> "Home":
     """Return the home that the operator chose, whether it exists or not."""
+    from pathlib import Path
+
+    from prsm_node.home import DEFAULT_FOLDER, ENVIRONMENT_VARIABLE, Home
+
     context = click.get_current_context(silent=True)
     chosen = context.meta.get(CHOSEN) if context is not None else None
     text = chosen or os.environ.get(ENVIRONMENT_VARIABLE)
     return Home(Path(text).expanduser().absolute() if text else Path.home() / DEFAULT_FOLDER)
 
 
-def existing_home() -> Home:
+def existing_home() -> "Home":
     """Return the chosen home; raise OperatorError where none was made there."""
     home = chosen_home()
     if not home.config.exists():

@@ -76,7 +76,7 @@ def test_an_account_is_no_validator() -> None:
 
 
 def test_identity_and_ledger_number_key_types_alike() -> None:
-    assert KeyType.ED25519 == ED25519
+    assert int(KeyType.ED25519) == ED25519
 
 
 def test_a_node_is_named_as_libp2p_names_it() -> None:
