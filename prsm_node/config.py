@@ -70,30 +70,11 @@ class MempoolSettings(msgspec.Struct, frozen=True):
 
     transactions_max: Annotated[
         int, Meta(description="Pending transactions held.", ge=100, le=10_000_000)
-    ] = 100_000
+    ] = 50_000
     bytes_max: Annotated[
         int, Meta(description="Bytes of pending transactions held.", ge=1_048_576, le=2**34)
-    ] = 67_108_864
-    sender_max: Annotated[
-        int, Meta(description="Pending transactions of one sender.", ge=1, le=1_000_000)
-    ] = 4_096
-    batch_ms: Annotated[int, Meta(description="A batch closes after this time.", ge=1, le=1_000)] = 10
-    batch_bytes: Annotated[int, Meta(description="A batch closes at this size.", ge=16_384, le=524_288)] = (
-        65_536
-    )
+    ] = 33_554_432
     signature_workers: Annotated[int, Meta(description="Processes that check signatures.", ge=1, le=64)] = 1
-
-
-class StorageSettings(msgspec.Struct, frozen=True):
-    """What stays on disk."""
-
-    retain_blocks: Annotated[int, Meta(description="Blocks kept; 0 keeps them all.", ge=0, le=2**62)] = 0
-    commit_s: Annotated[
-        float, Meta(description="Longest time between commits of the state under load.", ge=0.05, le=10)
-    ] = 1.0
-    free_mb_min: Annotated[
-        int, Meta(description="Free disk below which no transactions are accepted.", ge=1, le=1_048_576)
-    ] = 256
 
 
 class LogSettings(msgspec.Struct, frozen=True):
@@ -128,6 +109,5 @@ class Config(msgspec.Struct, frozen=True):
     network: NetworkSettings = NetworkSettings()
     consensus: ConsensusSettings = ConsensusSettings()
     mempool: MempoolSettings = MempoolSettings()
-    storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
     keystore: KeystoreSettings = KeystoreSettings()

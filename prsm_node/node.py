@@ -140,7 +140,7 @@ class Node:
             self.verifier,
             lambda: self.validators(self.state.height + 1).pairs(),
             self._forward,
-            Limits(),
+            Limits(items_max=config.mempool.transactions_max, bytes_max=config.mempool.bytes_max),
             now_ms,
         )
         self.intake = Intake(self.mempool)

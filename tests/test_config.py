@@ -1,11 +1,12 @@
 """Claims about the configuration: who goes before whom, and what a mistake says."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from prsm_node.config import Config, ConfigError
-from prsm_node.config_file import load, load_with_origins, render
+from prsm_node.config_file import SETTINGS, load, load_with_origins, render
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -95,15 +96,29 @@ def test_the_environment_reads_as_the_settings_type() -> None:
     environment = {
         "PRSM_NETWORK__MDNS": "no",
         "PRSM_NETWORK__BOOTSTRAP": f"{node}, {node}",
-        "PRSM_STORAGE__COMMIT_S": "2",
+        "PRSM_NETWORK__HEARTBEAT_S": "2",
         "PRSM_HOME": "is no setting",
     }
     config = load(None, environment=environment)
     assert config.network.mdns is False
     assert config.network.bootstrap == (node, node)
-    assert config.storage.commit_s == 2.0
+    assert config.network.heartbeat_s == 2.0
 
 
 def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="can't be read: No such file"):
         load(tmp_path / "none.toml")
+
+
+def test_every_setting_is_read_by_some_room() -> None:
+    sources = "".join(
+        path.read_text()
+        for path in (REPOSITORY / "prsm_node").rglob("*.py")
+        if not path.name.startswith("config")
+    )
+    unread = [
+        name
+        for name in SETTINGS
+        if not re.search(rf"\b(config|settings)\.({name}|{name.partition('.')[2]})\b", sources)
+    ]
+    assert not unread, f"nothing reads {unread}"
