@@ -4,4 +4,4 @@ from prsm_node.errors import OperatorError
 
 
 class StorageError(OperatorError):
-    """The disk is full, failing, or holds what this node did not write. The daemon ends with this sentence."""
+    """The disk is full, failing, or holds what this node did not write. The daemon ends so."""

@@ -111,12 +111,12 @@ class Journal:
         clock. Raise StorageError for a damaged or incomplete journal, or where there is no space for one.
         """
         assert 4_096 <= segment_bytes <= 1 << 31, f"a segment of {segment_bytes} bytes"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         step_bytes = min(ALLOCATE_STEP_BYTES, segment_bytes)
         file = SegmentFile(directory, reserve_bytes, step_bytes, durable=not inline)
         journal = cls(directory, segment_bytes, file, queue_bytes_max)
         journal._inline = inline
         try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             journal._load()
         except StorageError:
             journal.close()

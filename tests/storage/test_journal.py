@@ -203,12 +203,19 @@ async def test_damage_in_an_older_segment_is_said_in_a_sentence(tmp_path: Path) 
         open_journal(tmp_path, 4_096)
 
 
-async def test_a_segment_whose_making_was_cut_off_is_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [0, SEGMENT_HEADER.size - 1, 100_000], ids=["empty", "torn", "allocated"])
+async def test_a_segment_whose_making_was_cut_off_is_made_again(tmp_path: Path, size: int) -> None:
     await write(tmp_path, [b"kept"])
-    (tmp_path / "00000001.log").write_bytes(bytes(SEGMENT_HEADER.size - 1))
+    (tmp_path / "00000001.log").write_bytes(bytes(size))
     assert payloads_in(tmp_path) == [b"kept"]
     await write(tmp_path, [b"more"])
     assert payloads_in(tmp_path) == [b"kept", b"more"]
+
+
+def test_a_place_where_no_journal_can_be_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="cannot be opened"):
+        open_journal(tmp_path / "file" / "journal")
 
 
 async def test_the_queue_has_a_bound_and_says_that_the_disk_stands_still(tmp_path: Path) -> None:
