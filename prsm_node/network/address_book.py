@@ -17,6 +17,7 @@ NODES_MAX = 1_024
 ADDRESSES_PER_NODE_MAX = 8
 # A node that was only heard of is forgotten after as many failures in a row: with doubling waits a minute.
 FAILURES_MAX = 10
+LASTING_S = 5.0
 
 
 class _Node(msgspec.Struct):
@@ -66,7 +67,7 @@ class AddressBook:
         return chosen
 
     def dialling(self, key: bytes, now: float) -> None:
-        """A dial begins, which is a failure until linked() says otherwise: the next one waits."""
+        """A dial begins, which is a failure until a link has lasted: the next one waits."""
         node = self._nodes.get(key)
         if node is None:
             return
@@ -76,18 +77,16 @@ class AddressBook:
         if node.failures >= FAILURES_MAX and not node.bootstrap:
             del self._nodes[key]
 
-    def linked(self, key: bytes) -> None:
-        """A link to the node is up: if it breaks, the first redial comes soon."""
+    def unlinked(self, key: bytes, now: float, lasted_s: float) -> None:
+        """A link to the node ended. One that lasted is dialled again soon, each side at another moment; one
+        that did not was refused over there, and the wait goes on doubling."""
         node = self._nodes.get(key)
-        if node is not None:
+        if node is None:
+            return
+        if lasted_s >= LASTING_S:
             node.failures = 0
             node.due = 0.0
-
-    def unlinked(self, key: bytes, now: float) -> None:
-        """A link to the node ended: the redial waits a moment, each side another one."""
-        node = self._nodes.get(key)
-        if node is not None:
-            node.due = max(node.due, now + self._config.redial_min_s * self._random.uniform(0.5, 1.5))
+        node.due = max(node.due, now + self._config.redial_min_s * self._random.uniform(0.5, 1.5))
 
     def addresses(self, key: bytes) -> tuple[Address, ...]:
         """What is known of a node."""

@@ -15,6 +15,7 @@ are used here and nowhere else:
 """
 
 import logging
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -55,12 +56,58 @@ HELD_BYTES_MAX = 8 * 1024 * 1024
 STREAMS_MAX = 16  # of one connection, opened by the peer; ours is one, the DHT's a few
 CLOSE_S = 2.0
 NEGOTIATE_S = 5
+FRAME_HEADER = struct.Struct(yamux.YAMUX_HEADER_FORMAT)
 
 StreamHandler = Callable[[INetStream], Awaitable[None]]
 
 
 class HeldTooMuch(trio.TooSlowError):
     """A peer sends more than its windows allow. Yamux closes a connection on any TooSlowError."""
+
+
+class QuietStream(yamux.YamuxStream):
+    """A Yamux stream that costs a frame a message and not two.
+
+    The library gives credit back at every read, so that each small message is answered by a frame; here it is
+    given back when half of the window is used. Its locks are not needed where nothing is awaited between.
+    """
+
+    async def write(self, data: bytes) -> None:
+        size = len(data)
+        if self.send_closed or self.closed or size > min(self.send_window, WRITE_BYTES_MAX):
+            await super().write(data)  # waits for credit, cuts into frames, says why it cannot
+            return
+        self.send_window -= size
+        header = FRAME_HEADER.pack(0, yamux.TYPE_DATA, 0, self.stream_id, size)
+        await self.conn._write_frame(header + data)
+
+    async def read(self, n: int | None = -1) -> bytes:
+        connection, number = self.conn, self.stream_id
+        while True:
+            buffer = connection.stream_buffers.get(number)
+            over = self.recv_closed or self.closed or connection.event_shutting_down.is_set()
+            if buffer is None or over:
+                return await super().read(n)  # knows the many ways in which a stream ends
+            if buffer:
+                size = len(buffer) if n is None or n < 0 else min(n, len(buffer))
+                data = bytes(memoryview(buffer)[:size])
+                del buffer[:size]
+                await self._auto_tune_and_send_window_update(bytes_read=size)
+                return data
+            await connection.stream_events[number].wait()
+            if number in connection.stream_events:
+                connection.stream_events[number] = trio.Event()
+
+    async def _auto_tune_and_send_window_update(self, *, bytes_read: int = 0) -> None:
+        held = len(self.conn.stream_buffers.get(self.stream_id, b""))
+        credit = self.target_recv_window - self.recv_window - held
+        if credit < self.target_recv_window // 2:
+            return
+        # Half a window came: let the next be larger, up to the bound.
+        growth = min(self.target_recv_window, WINDOW_BYTES_MAX - self.target_recv_window)
+        self.target_recv_window += growth
+        self.recv_window += credit + growth
+        await self.send_window_update(credit + growth)
 
 
 class GuardedYamux(yamux.Yamux):
@@ -109,6 +156,7 @@ class Host:
     def __init__(self, seed: bytes, links_max: int, stall_s: float) -> None:
         """`seed`: of the node key."""
         yamux.MAX_WINDOW_SIZE = WINDOW_BYTES_MAX
+        setattr(yamux, "YamuxStream", QuietStream)  # noqa: B010
         logging.getLogger("libp2p").setLevel(logging.CRITICAL)  # peers' faults are counted, not printed
         keys = create_new_key_pair(seed)
         # Twice the links: a peer that dials while it is dialled has two for a moment.
@@ -227,7 +275,7 @@ class Host:
                 await muxed.abort()
 
     async def _end(self) -> None:
-        """Close every socket, so that peers notice at once; the library leaves listeners open when cancelled."""
+        """Close every socket, so that peers notice at once; the library, cancelled, leaves listeners open."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
             for listener in list(self.swarm.listeners.values()):
                 try:

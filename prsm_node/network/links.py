@@ -393,7 +393,6 @@ class Links:
         self._ungreeted.discard(link)
         self._up[link.node_key] = link
         self._numbers[link.number] = link
-        self.book.linked(link.node_key)
         assert link.greeting is not None, f"link {link.number} is up without a greeting"
         for text in link.greeting.listen:
             self._learn_own(link, text)
@@ -471,7 +470,8 @@ class Links:
         finally:
             link.close("shutdown")
             self.counters += _totals(link)
-            self.book.unlinked(key, self.clock())
+            now = self.clock()
+            self.book.unlinked(key, now, now - link.since)
             try:
                 self._take_down(link)
             except AssertionError as error:

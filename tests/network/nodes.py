@@ -140,7 +140,7 @@ class Rogue:
             await until(lambda: node.links.link(self.key.public) is not None)
 
     def greeting(self, **changes: Any) -> Greeting:
-        fields = {
+        fields: dict[str, Any] = {
             "genesis": NETWORK,
             "version": "rogue",
             "listen": (),

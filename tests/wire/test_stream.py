@@ -13,7 +13,8 @@ from prsm_node.wire.stream import FrameSplitter, on_stream
 def test_frames_come_out_whole_whatever_pieces_they_came_in(lengths: list[int], cuts: list[int]) -> None:
     frames = [bytes((index % 256,)) * length for index, length in enumerate(lengths)]
     stream = b"".join(map(on_stream, frames))
-    splitter, out = FrameSplitter(), []
+    splitter = FrameSplitter()
+    out: list[bytes] = []
     for cut in [*cuts, len(stream)]:
         out += splitter.feed(stream[:cut])
         stream = stream[cut:]
