@@ -41,7 +41,7 @@ class NodeUp(msgspec.Struct, frozen=True):
     listen: list[str]
 
 
-class NodeDied(msgspec.Struct, frozen=True):
+class NodeEnded(msgspec.Struct, frozen=True):
     name: str
     home: str
     pid: int
@@ -55,7 +55,7 @@ class Daemon:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.name = home.name
-        self.died_at = 0.0
+        self.ended_at: float | None = None
         self._start()
 
     def _start(self) -> None:
@@ -76,7 +76,7 @@ class Daemon:
     def restart(self) -> None:
         """Start it once more after it died."""
         assert self.process.poll() is not None, f"{self.name} still runs as {self.process.pid}"
-        self.died_at = 0.0
+        self.ended_at = None
         self._start()
 
     def up(self) -> NodeUp | None:
@@ -130,18 +130,19 @@ class Fleet:
             alarm.wait(POLL_S)
         return [ready[daemon.name] for daemon in self.daemons if daemon.name in ready]
 
-    def newly_dead(self) -> Iterator[NodeDied]:
-        """Report each death once."""
+    def newly_ended(self) -> Iterator[NodeEnded]:
+        """Report each end once."""
         for daemon in self.daemons:
             code = daemon.process.poll()
-            if code is not None and not daemon.died_at:
-                daemon.died_at = time.monotonic()
-                yield NodeDied(daemon.name, str(daemon.home), daemon.process.pid, code)
+            if code is not None and daemon.ended_at is None:
+                daemon.ended_at = time.monotonic()
+                yield NodeEnded(daemon.name, str(daemon.home), daemon.process.pid, code)
 
     def restart_due(self) -> Iterator[Daemon]:
-        """Restart who died RESTART_S ago."""
+        """Restart who died, not who was stopped, RESTART_S ago."""
         for daemon in self.daemons:
-            if daemon.died_at and time.monotonic() - daemon.died_at > RESTART_S:
+            at = daemon.ended_at
+            if at is not None and daemon.process.returncode != 0 and time.monotonic() - at > RESTART_S:
                 daemon.restart()
                 yield daemon
 

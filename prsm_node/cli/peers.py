@@ -21,7 +21,7 @@ def peers(json: JsonFlag = False) -> None:
         [
             (
                 view.node_id,
-                view.address,
+                view.address.partition("/p2p/")[0],
                 "out" if view.outbound else "in",
                 view.height,
                 "-" if view.round_trip_ms is None else f"{view.round_trip_ms:.1f}",

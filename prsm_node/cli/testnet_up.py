@@ -30,7 +30,9 @@ def up(
     for_s: Annotated[
         float | None, typer.Option("--for", metavar="SECONDS", help="End after this time.")
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Start a node again that died.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start a node again that died, not one that was stopped.")
+    ] = False,
     json: JsonFlag = False,
 ) -> int:
     """Run all nodes of a local network.
@@ -97,10 +99,13 @@ def _watch(fleet: Fleet, woken: Alarm, for_s: float | None, restart: bool, json:
     deadline = float("inf") if for_s is None else time.monotonic() + for_s
     deaths = 0
     while not woken.ending and time.monotonic() < deadline:
-        for death in fleet.newly_dead():
+        for end in fleet.newly_ended():
+            if end.code == 0:
+                _report("stopped", end, json, f"{end.name} was stopped")
+                continue
             deaths += 1
-            cause = f"signal {-death.code}" if death.code < 0 else f"exit code {death.code}"
-            _report("died", death, json, f"{death.name} died of {cause}; its logs are in {death.home}/logs")
+            cause = f"signal {-end.code}" if end.code < 0 else f"exit code {end.code}"
+            _report("died", end, json, f"{end.name} died of {cause}; its logs are in {end.home}/logs")
         if restart:
             for daemon in fleet.restart_due():
                 again = {"name": daemon.name, "home": str(daemon.home), "pid": daemon.process.pid}
