@@ -92,10 +92,11 @@ class AccountStore:
                 del self._numbers[address]
 
     def load(self, address: bytes) -> Entry | None:
-        number = self._number(address)
-        if number is None:
+        number = self._numbers.get(address)
+        if number is None and (number := self._number(address)) is None:
             return None
-        bucket = self._buckets.get(number >> _SHIFT) or self._read_bucket(number >> _SHIFT)
+        place = number >> _SHIFT
+        bucket = self._buckets.get(place) or self._read_bucket(place)
         return Entry(number, *NUMBERS.unpack_from(bucket, (number & _MASK) * _RECORD_BYTES + NUMBERS_OFFSET))
 
     def create(self, address: bytes) -> Entry:

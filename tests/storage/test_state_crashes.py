@@ -13,7 +13,8 @@ import trio
 import trio.testing
 
 from prsm_node.ledger.transactions import transaction_hash
-from prsm_node.storage.environment import DiskFull, Environment
+from prsm_node.storage import environment
+from prsm_node.storage.environment import RESERVE_BYTES, DiskFull, Environment
 from prsm_node.storage.state import State
 from tests.storage.made_chain import Chain
 
@@ -49,13 +50,13 @@ trio.run(run)
 
 def test_a_state_killed_in_mid_commit_is_one_that_stood_and_goes_on(tmp_path: Path) -> None:
     chain = Chain()
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     promised = 0
     for kill in range(4):
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, str(tmp_path / "state")],
             stdout=subprocess.PIPE,
-            env=environment,
+            env=variables,
             text=True,
         )
         assert child.stdout is not None
@@ -123,6 +124,25 @@ async def run_until_full(chain: Chain, state: State) -> None:
     while True:
         chain.run(state)
         await state.commit()
+
+
+async def test_the_reserve_is_given_up_for_the_rest_of_the_daemon_and_laid_aside_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = Chain()
+    state = chain.open(tmp_path / "state")
+    reserve = tmp_path / "state" / "reserve"
+    assert reserve.stat().st_blocks * 512 >= RESERVE_BYTES
+    chain.run(state)
+    with monkeypatch.context() as patch:
+        patch.setattr(environment, "_free_bytes", lambda directory: 1_000)
+        with pytest.raises(DiskFull):
+            await state.commit()
+    assert not reserve.exists()
+    await state.commit()
+    state.close()
+    chain.open(tmp_path / "state").close()
+    assert reserve.exists()
 
 
 async def test_a_disk_that_fills_behind_our_back_undoes_the_commit_and_no_more(
