@@ -212,3 +212,31 @@ def test_frame_decode_reads_hexadecimal_and_files_and_shows_why_a_frame_is_refus
 def test_frame_decode_refuses_what_can_be_no_source(tmp_path: Path, keyboard: Keyboard) -> None:
     assert "no such file" in keyboard.refusal("frame", "decode", tmp_path / "none")
     assert "64 hexadecimal digits" in keyboard.refusal("frame", "decode", "9701", "--network", "12")
+
+
+class TerminalInput:
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_is_asked_twice_for_a_new_passphrase_and_once_for_an_old_one(
+    tmp_path: Path, keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PRSM_PASSPHRASE")
+    monkeypatch.setattr("sys.stdin", TerminalInput())
+    typed = ["first try", "other try", "short", PASSPHRASE, PASSPHRASE, PASSPHRASE]
+    asked: list[str] = []
+
+    def getpass(question: str) -> str:
+        asked.append(question)
+        return typed.pop(0)
+
+    monkeypatch.setattr("prsm_node.cli.passphrase.getpass", getpass)
+    monkeypatch.setenv("PRSM_HOME", str(tmp_path / "n"))
+    assert "the two passphrases differ; nothing was made" in keyboard.refusal("init")
+    assert "has 5 characters" in keyboard.refusal("init")
+    assert not (tmp_path / "n").exists()
+    keyboard.json("init")
+    keyboard.json("wallet", "new", "w")
+    assert typed == []
+    assert asked[-1] == "Passphrase: "
