@@ -133,6 +133,9 @@ class Network:
 
     def receive(self, node: Node, message: Any) -> list[Outcome]:
         if isinstance(message, Vote):
+            if node.decision is not None and message.voter in self.nodes:
+                # Who still votes lags; it is answered with the certificate (Agreement 2), as a replica does.
+                self._send(message.voter, node.decision.certificate)
             return node.height.receive_votes([CheckedVote(message)], self.now_ms)
         if isinstance(message, Proposal):
             out: list[Outcome] = []

@@ -1,0 +1,108 @@
+"""What votekeeper.py and unchecked.py promise beyond the shared traces."""
+
+import re
+from pathlib import Path
+
+from consensus.agreement import rounds
+from consensus.agreement.height import Height
+from consensus.agreement.timeouts import Timeouts
+from consensus.agreement.unchecked import LINK_VOTES_MAX, UncheckedVotes
+from consensus.agreement.votekeeper import POLKAS_MAX, VoteKeeper
+from consensus.certificates import certificate_of
+from consensus.guard import Guard
+from consensus.validators import ValidatorSet
+from consensus.votes import CheckedVote, Vote, VoteKind
+
+A, B = b"a" * 32, b"b" * 32
+FOUR = ValidatorSet((bytes([i]) * 32, 1) for i in range(4))
+
+
+def vote(
+    i: int, round_: int, value: bytes | None, mark: int = -1, kind: VoteKind = VoteKind.PREVOTE
+) -> CheckedVote:
+    return CheckedVote(Vote(kind, 1, round_, value, mark, 0, bytes([i]) * 32, b"s"))
+
+
+def test_a_prevote_counts_for_its_value_once_the_polka_it_names_is_at_hand() -> None:
+    keeper = VoteKeeper(FOUR)
+    for i in range(3):
+        keeper.add(vote(i, 2, A, mark=0))
+    assert keeper.quorum_of_any(2, VoteKind.PREVOTE)
+    assert keeper.polka(2, A) is None
+    keeper.add_certificate(certificate_of([vote(i, 0, A) for i in range(3)]))
+    assert keeper.polka(2, A) is not None
+
+
+def test_a_polka_waits_for_the_polkas_that_its_votes_name() -> None:
+    keeper = VoteKeeper(FOUR)
+    keeper.add_certificate(certificate_of([vote(i, 2, A, mark=0) for i in range(3)]))
+    assert keeper.polka(2, A) is None
+    keeper.add_certificate(certificate_of([vote(i, 0, A) for i in range(3)]))
+    polka = keeper.polka(2, A)
+    assert polka is not None
+    assert [below.round for below in keeper.polkas_below(polka)] == [0]
+
+
+def test_an_equivocators_vote_in_our_slot_does_not_hide_a_polka() -> None:
+    keeper = VoteKeeper(FOUR)
+    keeper.add(vote(0, 0, B))
+    found = keeper.add_certificate(certificate_of([vote(i, 0, A) for i in range(3)]))
+    assert len(found) == 1
+    assert keeper.polka(0, A) is not None
+
+
+def test_memory_does_not_grow_with_rounds() -> None:
+    keeper = VoteKeeper(FOUR)
+    for round_ in range(4 * POLKAS_MAX):
+        for i in range(4):
+            keeper.add(vote(i, round_, A))
+        keeper.add(vote(3, round_ + 1_000, B))
+        keeper.forget(round_, keep=(0,))
+    assert len(keeper.polkas()) == POLKAS_MAX
+    assert len(keeper._tallies) <= 4
+    assert keeper.polka(0, A) is not None
+
+
+def test_a_lock_forgotten_is_found_when_both_votes_were_seen_in_either_order() -> None:
+    lock, later = vote(0, 1, A, kind=VoteKind.PRECOMMIT), vote(0, 3, B, mark=1)
+    for pair in ((lock, later), (later, lock)):
+        keeper = VoteKeeper(FOUR)
+        assert keeper.add(pair[0]) is None
+        assert keeper.add(pair[1]) is not None
+
+
+def observer() -> Height:
+    return Height(1, FOUR, None, Timeouts(), Guard(), False)
+
+
+def test_votes_are_checked_together_when_a_quorum_could_form() -> None:
+    height, unchecked = observer(), UncheckedVotes()
+    height.wake(0)
+    assert unchecked.add(7, vote(0, 0, A), height) == ()
+    assert unchecked.add(8, vote(1, 0, A), height) == ()
+    assert len(unchecked.add(9, vote(2, 0, A), height)) == 3
+    assert unchecked.add(9, vote(2, 0, A), height) == (), "what is under check is not checked again"
+
+
+def test_votes_of_a_later_round_are_checked_when_a_third_could_be_there() -> None:
+    height, unchecked = observer(), UncheckedVotes()
+    height.wake(0)
+    assert unchecked.add(7, vote(0, 5, A), height) == ()
+    assert len(unchecked.add(7, vote(1, 5, B), height)) == 2
+
+
+def test_a_flood_on_one_link_pushes_out_only_its_own() -> None:
+    height, unchecked = observer(), UncheckedVotes()
+    height.wake(0)
+    unchecked.add(1, vote(0, 0, A), height)
+    for round_ in range(2 * LINK_VOTES_MAX):
+        unchecked.add(2, vote(0, round_, B), height)
+    assert len(unchecked) <= 1 + LINK_VOTES_MAX
+    unchecked.add(1, vote(1, 0, A), height)
+    assert len(unchecked.add(1, vote(2, 0, A), height)) >= 3
+
+
+def test_the_readme_lists_the_rules_that_the_code_has() -> None:
+    readme = (Path(rounds.__file__).parents[1] / "README.md").read_text()
+    listed = re.findall(r"^\| `(line_\d+)` \|", readme, re.MULTILINE)
+    assert listed == [name for name in vars(rounds) if re.fullmatch(r"line_\d+", name)]
