@@ -149,7 +149,9 @@ class Discovery:
             addresses = self._links.host.libp2p.get_peerstore().addrs(peer)
         except Exception:  # nothing is known of it
             return 0
-        return self._links.learn([f"{address}/p2p/{peer}" for address in addresses])
+        return self._links.learn(
+            [f"{str(address).partition('/p2p/')[0]}/p2p/{peer}" for address in addresses]
+        )
 
     # Multicast DNS (https://github.com/libp2p/specs/blob/master/discovery/mdns.md, of a private network).
 
@@ -177,10 +179,16 @@ class Discovery:
         try:
             own = await trio.to_thread.run_sync(_reachable, links.advertised)
             properties = {f"dnsaddr{index}" if index else "dnsaddr": text for index, text in enumerate(own)}
+            hosts = [parsed.host for parsed in map(parse_address, own) if parsed.family in ("ip4", "ip6")]
             port = parse_address(own[0]).port if own else 0
             name = peer_id_of(links.node_key)
             info = ServiceInfo(
-                service, f"{name}.{service}", port=port, properties=properties, server=f"{name}.local."
+                service,
+                f"{name}.{service}",
+                port=port,
+                properties=properties,
+                server=f"{name}.local.",
+                parsed_addresses=hosts,  # without one, nobody's question about the service is answered
             )
             await trio.to_thread.run_sync(zeroconf.register_service, info)
             ServiceBrowser(zeroconf, service, listener=Heard())

@@ -18,6 +18,7 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from prsm_node.network.addresses import parse_address, peer_id_of
 from prsm_node.network.discovery import Discovery
+from prsm_node.network.host import HELD_BYTES_MAX
 from prsm_node.network.outbox import QUEUE_BYTES_MAX
 from prsm_node.wire.frames import FrameSealer, Reason, encode_message
 from prsm_node.wire.kinds import FRAME_BYTES_MAX, KINDS, Kind, Priority
@@ -147,6 +148,23 @@ async def test_more_than_a_queue_holds_drops_the_oldest_and_counts_them() -> Non
         assert stats["lost"] > 0
         await until(lambda: reader.came)
         assert reader.came[0][0] is Kind.VOTE, "a vote overtakes what waits"
+
+
+async def test_a_peer_that_overruns_its_windows_is_cut_off_before_memory_grows() -> None:
+    """Yamux keeps whatever comes; a ping stream is read slowly, as each ping is answered."""
+    async with running() as nursery:
+        node = await start(nursery, 1, config(heartbeat_s=5))
+        async with Rogue(9).linked(node) as rogue:
+            peer = ID.from_base58(peer_id_of(node.links.node_key))
+            stream = await rogue.host.libp2p.new_stream(peer, [TProtocol("/ipfs/ping/1.0.0")])
+            stream.muxed_stream.send_window = 2**40  # type: ignore[attr-defined]
+            sent = 0
+            with contextlib.suppress(Exception):
+                while sent < 3 * HELD_BYTES_MAX:
+                    await stream.write(bytes(65_000))
+                    sent += 65_000
+            await until(lambda: node.links.host.faults["held too much"] == 1)
+            await until(lambda: not node.links.links())
 
 
 async def test_answers_nobody_asked_for_are_faults() -> None:
