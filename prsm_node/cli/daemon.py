@@ -1,6 +1,5 @@
 """How commands reach the daemon of the chosen home, and how they show the times in its answers."""
 
-import shlex
 import sys
 from datetime import UTC, datetime
 
@@ -28,6 +27,7 @@ def milliseconds(value: float | None) -> float | None:
 
 def program() -> str:
     """Return how the operator calls this program, for commands to copy."""
+    import shlex
     from shutil import which
 
     called = sys.argv[0]

@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 
+from prsm_node.control.client import Client, NoDaemon
+
 pytestmark = pytest.mark.daemons
 
+PROGRAM = [sys.executable, "-m", "prsm_node"]
 Keeper = subprocess.Popen[bytes]
 
 
 @pytest.fixture
 def keeper(tmp_path: Path) -> Iterator[Keeper]:
-    command = [sys.executable, "-m", "prsm_node", "testnet", "up", str(tmp_path / "net")]
+    command = [*PROGRAM, "testnet", "up", str(tmp_path / "net")]
     command += ["--validators", "2", "--accounts", "1", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         yield process
@@ -66,6 +69,41 @@ def test_a_dead_node_is_reported_stays_dead_and_sigterm_ends_the_rest(keeper: Ke
     assert keeper.wait(20) == 0
     assert not lives(first)
     assert not (Path(home) / "daemon.json").exists(), "a clean end takes the record with it"
+
+
+def test_without_a_home_start_makes_a_network_that_pays_and_can_be_joined(tmp_path: Path) -> None:
+    home, other = tmp_path / "home", tmp_path / "other"
+    daemon = subprocess.Popen([*PROGRAM, "--home", str(home), "start"], stderr=subprocess.DEVNULL)
+    try:
+        wait_until_it_answers(home)
+        sent = asks(home, "wallet", "send", "--from", "dev0", "--to", "dev0", "--amount", "1")
+        assert asks(home, "block", str(sent["height"]))["transactions"] == [sent["tx"]]
+        assert asks(home, "status")["finality_ms"]["p50"] > 0
+        invite = asks(home, "invite")["invite"]
+        joined = asks(other, "join", invite)
+        assert joined["network"] == asks(home, "status")["network"]
+        assert asks(home, "stop") == {"stopped": True, "pid": daemon.pid}
+        assert daemon.wait(1) == 0
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
+def wait_until_it_answers(home: Path) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            Client(home).close()
+            return
+        except NoDaemon:
+            assert time.monotonic() < deadline, "the daemon did not come up"
+            time.sleep(0.1)
+
+
+def asks(home: Path, *arguments: str) -> dict[str, Any]:
+    environment = os.environ | {"PRSM_PASSPHRASE": "of a home that joins"} if "join" in arguments else None
+    command = [*PROGRAM, "--home", str(home), *arguments, "--json"]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment).stdout)
 
 
 def test_the_nodes_end_when_their_keeper_is_killed(keeper: Keeper) -> None:
