@@ -55,7 +55,7 @@ def plain(value: Any) -> Any:
     if "#bigint" in value:
         return int(value["#bigint"])
     if "#tup" in value or "#set" in value:
-        return tuple(plain(item) for item in value.get("#tup", value.get("#set")))
+        return tuple(plain(item) for item in value["#tup" if "#tup" in value else "#set"])
     if "#map" in value:
         return {plain(key): plain(item) for key, item in value["#map"]}
     if value.keys() == {"tag", "value"}:
