@@ -51,6 +51,8 @@ class LoadResult(msgspec.Struct, frozen=True):
     """Accepted, but not final after the drain."""
     twice: int
     """Announced as final more than once by the same node."""
+    cpu_s: float
+    """What this sender used itself, of the cores that it shares with the daemons."""
     lateness_ms: float
     """The greatest delay of this sender behind its schedule; a large one means that it lacked CPU."""
 
@@ -136,6 +138,7 @@ class Load:
     def _run(self, selector: selectors.BaseSelector) -> LoadResult:
         count, rate = len(self._transfers), self._rate
         start = time.perf_counter() + 0.1
+        cpu_before = time.process_time()
         self._last_news = start
         while True:
             now = time.perf_counter()
@@ -153,7 +156,7 @@ class Load:
             rest_s = TICK_S - (time.perf_counter() - now)
             if rest_s > 0:
                 time.sleep(rest_s)
-        return self._result(start)
+        return self._result(start, time.process_time() - cpu_before)
 
     def _send_due(self, due: int, start: float, now: float) -> None:
         if due <= self._sent:
@@ -204,7 +207,7 @@ class Load:
                 self._final += 1
                 self._last_news = now
 
-    def _result(self, start: float) -> LoadResult:
+    def _result(self, start: float, cpu_s: float) -> LoadResult:
         count, rate = len(self._transfers), self._rate
         seconds = count / rate
         refused = sum(self._refused.values())
@@ -216,6 +219,7 @@ class Load:
             latencies_ms=[(at - start - i / rate) * 1_000 for i, at in enumerate(self._final_at) if at],
             lost=max(0, count - self._final - refused),
             twice=self._twice,
+            cpu_s=cpu_s,
             lateness_ms=self._lateness_s * 1_000,
         )
 

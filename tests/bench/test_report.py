@@ -19,6 +19,7 @@ def result(**changes: object) -> LoadResult:
         latencies_ms=[30.0] * 5_940 + [900.0] * 60,
         lost=0,
         twice=0,
+        cpu_s=0.3,
         lateness_ms=5.0,
     )
     return msgspec.structs.replace(kept, **changes)
