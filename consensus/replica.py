@@ -26,6 +26,7 @@ from consensus.effects import (
     CheckVotes,
     Decide,
     Effect,
+    FetchBlock,
     FetchTipCertificate,
     Halt,
     SendBatchAgain,
@@ -157,7 +158,8 @@ class Replica:
         """Take one input; return what the host must do, in order."""
         effects: list[Effect] = HANDLERS[type(happened)](self, happened, now_ms)
         effects += self._wake(now_ms)
-        return effects
+        # A new round or certificate can make held votes matter without another vote.
+        return effects + self._check(self.unchecked.due(self.height))
 
     # --- what the host asks before it spends CPU on a signature -------------------------------------------------
 
@@ -460,6 +462,8 @@ class Replica:
         """Pass effects on; act on what only this file can: build, propose, go to the next height."""
         effects: list[Effect] = []
         for outcome in outcomes:
+            if isinstance(outcome, FetchBlock) and self._holds(outcome.value):
+                continue
             if isinstance(outcome, Effect):
                 effects.append(outcome)
             elif isinstance(outcome, BuildBlock):
@@ -475,6 +479,10 @@ class Replica:
         if self._waiting and any(self.height.has_polka(judged.value) for judged in self._waiting.values()):
             effects += self._judge_waiting(now_ms)
         return effects
+
+    def _holds(self, value: bytes) -> bool:
+        """Whether a block is here, though its proposal is not judged yet."""
+        return any(judged.value == value for judged in self._waiting.values())
 
     def _decided(self, decided: Decided, now_ms: int) -> list[Effect]:
         """Lines 49-54, and the next height at once, unless its set waits for execution (Blocks 1)."""
@@ -495,9 +503,11 @@ class Replica:
             self.lanes.change_set(validators)
         self._waiting, self._blocks, self._build_round, self._heartbeat_due = {}, {}, None, False
         self._last_decision_ms = now_ms
+        late = self.unchecked.precommits_for(decided.round, decided.value)
         self.unchecked = UncheckedVotes()
         self.height = self._open(validators, before.closing_guard())
         effects: list[Effect] = [
+            *self._check(late),
             SendCertificate(decided.certificate),
             Decide(block, decided.certificate),
             SetTimer(Timer(TimerKind.HEARTBEAT, self.height.height), self.rules.heartbeat_ms),

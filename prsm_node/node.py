@@ -33,7 +33,7 @@ from prsm_node.consensus_host.fetcher import Fetcher
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.inbound import Inbound
 from prsm_node.consensus_host.records import RecordKind, batch_body
-from prsm_node.consensus_host.recovery import Recovered, chain_start, recover, restore_lanes
+from prsm_node.consensus_host.recovery import Recovered, chain_start, recover, restore_lanes, settled
 from prsm_node.consensus_host.signer import Signer
 from prsm_node.consensus_host.twin import find_twin
 from prsm_node.control import methods, server
@@ -219,9 +219,9 @@ class Node:
 
     def _build(self, recovered: Recovered) -> None:
         mark = self.executor.mark
-        replica = Replica(
-            self.me, rules(self.genesis.parameters), chain_start(mark, self.validators(mark.height + 1)), recovered.guard
-        )
+        start = chain_start(mark, self.validators(mark.height + 1))
+        guard = settled(recovered.guard, mark.height, self._digest)
+        replica = Replica(self.me, rules(self.genesis.parameters), start, guard)
         restore_lanes(replica.lanes, self.batches, recovered, self.me)
         self.sync = BlockSync(self, self.outbox, self._check_synced)
         self.fetcher = Fetcher(
@@ -243,6 +243,7 @@ class Node:
             fetcher=self.fetcher,
             catch_up=self.sync.hint,
             committed=lambda height: self.answers.committed(height),
+            certified=self.mempool.certified,
             now_ms=now_ms,
         )
         self.inbound = Inbound(self.host, self.batches, self.mempool, self.outbox)
@@ -261,6 +262,10 @@ class Node:
         for name, handler in self.inbound.handlers().items():
             self.links.handle(Kind[name], _by_number(handler))
         self.links.handle(Kind.TRANSACTIONS, _by_number(self.intake.take))
+
+    def _digest(self, height: int) -> bytes | None:
+        stored = self.state.block(height)
+        return stored.record.digest if stored is not None else None
 
     # --- what rooms tell each other -----------------------------------------------------------------------------
 

@@ -15,6 +15,9 @@ class Sealed(Protocol):
     @property
     def digest(self) -> bytes: ...
 
+    @property
+    def hashes(self) -> tuple[bytes, ...]: ...
+
 
 class Source(Protocol):
     """What an author needs of the mempool."""
@@ -59,4 +62,4 @@ class Author:
     def _seal(self) -> None:
         sealed = self._source.seal(self._source.batch_bytes(self._host.replica.lanes.outstanding()))
         if sealed is not None:
-            self._host.seal(sealed.digest, sealed.body)
+            self._host.seal(sealed.digest, sealed.body, sealed.hashes)

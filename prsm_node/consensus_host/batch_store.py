@@ -20,6 +20,8 @@ class StoredBatch(msgspec.Struct):
     header: BatchHeader
     digest: bytes
     body: bytes
+    hashes: tuple[bytes, ...] = ()
+    """Of its transactions, where they were taken when the body was checked."""
     position: int | None = None
     """In the journal; None until it was appended."""
     acknowledging: bool = False

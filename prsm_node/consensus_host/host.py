@@ -89,6 +89,7 @@ class ConsensusHost:
         fetcher: Fetcher,
         catch_up: Callable[[int, int], None],
         committed: Callable[[int], Committed | None],
+        certified: Callable[[tuple[bytes, ...]], None],
         now_ms: Callable[[], int],
     ) -> None:
         self.replica = replica
@@ -111,10 +112,11 @@ class ConsensusHost:
         self._fetcher = fetcher
         self._catch_up = catch_up
         self._committed = committed
+        self._certified = certified
         self._now_ms = now_ms
         self._inputs: deque[Input] = deque()
         self._stepping = False
-        self._sealed = b""
+        self._sealed: tuple[bytes, tuple[bytes, ...]] = (b"", ())
         self._guard_position = guard_position
         self._proposals_from: int | None = None
 
@@ -178,15 +180,17 @@ class ConsensusHost:
         self.keep_proposal(proposal)
         self._keep_guard(effect.guard, Kind.PROPOSAL, message, durable)
 
-    def seal(self, digest: bytes, body: bytes) -> None:
+    def seal(self, digest: bytes, body: bytes, hashes: tuple[bytes, ...]) -> None:
         """Chain a body of ours into our lane; the caller asked `replica.lanes.room()` before."""
-        self._sealed = body
+        self._sealed = body, hashes
         self.feed(BatchSealed(digest))
 
     def _cast_batch(self, effect: CastBatch) -> None:
         assert self._signer is not None, "a node without a validator key authors no batch"
         batch = self._signer.batch(effect.header)
-        stored = self._batches.put(batch, self._sealed)
+        body, hashes = self._sealed
+        stored = self._batches.put(batch, body)
+        stored.hashes = hashes
         given = self._signer.acknowledgement(
             Acknowledgement(batch.author, batch.sequence, stored.digest, batch.author)
         )
@@ -229,6 +233,9 @@ class ConsensusHost:
         self._send(effect.link, Kind.CERTIFICATE, encode_message(effect.certificate))
 
     def _send_tip_certificate(self, effect: SendTipCertificate) -> None:
+        stored = self._batches.get(effect.certificate.digest)
+        if stored is not None:
+            self._certified(stored.hashes)
         self._send(None, Kind.TIP_CERTIFICATE, encode_message(effect.certificate))
 
     def _send(self, link: int | None, kind: Kind, message: bytes) -> None:

@@ -4,7 +4,7 @@ The replica is asked first whether it wants a thing at all; only then does a sig
 raise over a peer's bytes: a forged or malformed thing is counted and the peer scored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from hashlib import sha256
 from typing import Any, Protocol
@@ -39,6 +39,9 @@ log = structlog.get_logger("consensus")
 BATCHES_IN = 64
 BATCHES_AT_ONCE = 4
 PROPOSALS_KEPT = 8
+# A body with too many spent nonces is taken when it comes again after this long.
+SPENT_WAIT_S = 0.25
+REFUSABLE_MAX = 1_024
 
 
 class Verdict(Protocol):
@@ -50,12 +53,18 @@ class Verdict(Protocol):
     @property
     def fault(self) -> IntEnum: ...
 
+    @property
+    def hashes(self) -> Sequence[bytes]: ...
+
 
 class Bodies(Protocol):
     """What inbound needs of the mempool."""
 
-    async def check_body(self, body: bytes) -> Verdict:
+    async def check_body(self, body: bytes, spent_allowed: bool) -> Verdict:
         """Check every transaction of another validator's batch."""
+
+    def certified(self, hashes: Iterable[bytes]) -> None:
+        """These are in a certified batch."""
 
 
 class Inbound:
@@ -72,7 +81,8 @@ class Inbound:
         """The last few proposals by value, to answer who lacks one."""
         self.signed: dict[bytes, tuple[int, int, int]] = {}
         """The highest (height, round, step) seen signed, by validator (PROTOCOL, Twin)."""
-        self.counters: dict[str, int] = {"batches_dropped": 0}
+        self.counters: dict[str, int] = {"batches_dropped": 0, "batches_spent": 0}
+        self._refusable: dict[bytes, float] = {}
 
     async def run(self) -> None:
         """Own the checking of batches."""
@@ -186,18 +196,30 @@ class Inbound:
             finally:
                 self._checking.discard(digest)
 
-    async def _check_batch(self, link: int, batch: Batch) -> bool:
+    async def _check_batch(self, link: int, batch: Batch, certified: bool = False) -> bool:
         header, body = batch.header, batch.body
         if sha256(body).digest() != header.body or not self._host.checks.batch(header):
             self._outbox.fault(link, "batch.signature")
             return False
-        verdict = await self._bodies.check_body(body)
+        verdict = await self._bodies.check_body(body, certified or self._waited(header.body))
         if not verdict.good:
-            self._outbox.fault(link, f"batch.body: {verdict.fault.name.lower()}")
+            if verdict.fault.name == "SPENT":
+                self.counters["batches_spent"] += 1
+            else:
+                self._outbox.fault(link, f"batch.body: {verdict.fault.name.lower()}")
             return False
-        self._batches.put(header, body)
+        self._batches.put(header, body).hashes = tuple(verdict.hashes)
         self._feed_batch(link, header)
         return True
+
+    def _waited(self, body: bytes) -> bool:
+        """Whether a body comes again: an honest author's transactions may have been executed by way of another
+        lane, and its own must go on, so that a body full of spent nonces costs its author a wait, not its lane."""
+        now = trio.current_time()
+        first = self._refusable.setdefault(body, now)
+        while len(self._refusable) > REFUSABLE_MAX:
+            del self._refusable[next(iter(self._refusable))]
+        return now - first >= SPENT_WAIT_S
 
     def _feed_batch(self, link: int, header: BatchHeader) -> None:
         self._host.feed(BatchReceived(link, CheckedBatch(header)))
@@ -208,7 +230,7 @@ class Inbound:
             return False
         if self._batches.get(digest) is not None:
             return True
-        return await self._check_batch(link, batch)
+        return await self._check_batch(link, batch, certified=True)
 
     def on_acknowledgements(self, link: int, given: Sequence[Acknowledgement]) -> None:
         for acknowledgement in given:
@@ -233,6 +255,9 @@ class Inbound:
             self._outbox.fault(link, "tip_certificate.votes")
             return False
         self._host.feed(TipCertificateReceived(link, checked))
+        stored = self._batches.get(certificate.digest)
+        if stored is not None:
+            self._bodies.certified(stored.hashes)
         return True
 
     def handlers(self) -> dict[str, Any]:

@@ -4,8 +4,11 @@ LMDB's mark says from where to read. What was decided but not committed to LMDB 
 replica then starts above it with the lock, the valid value and the acknowledgements that it had.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
+from consensus.agreement.height import diverged_after
 from consensus.blocks import CheckedProposal
 from consensus.certificates import CheckedCertificate
 from consensus.chain import ChainStart
@@ -88,6 +91,17 @@ def restore_lanes(lanes: Lanes, batches: BatchStore, recovered: Recovered, me: b
                 Acknowledgement(header.author, header.sequence, batch_digest(header), me, signature)
             )
         lanes.restore_batch(CheckedBatch(stored.header), given)
+
+
+def settled(guard: Guard, executed: int, decided: Callable[[int], bytes | None]) -> Guard:
+    """Return the guard to go on with above `executed`.
+
+    One of a decided height has done its work, but for what it says of votes that the chain did not follow.
+    """
+    value = decided(guard.height) if 0 < guard.height <= executed else None
+    if value is None:
+        return guard
+    return Guard(height=guard.height, diverged=diverged_after(guard, guard.height, value))
 
 
 def chain_start(mark: ChainMark, validators: ValidatorSet) -> ChainStart:

@@ -20,6 +20,8 @@ class Sealed(NamedTuple):
     digest: bytes
     """SHA-256 of the body."""
     transactions: int
+    hashes: tuple[bytes, ...]
+    """Of each transaction, in order."""
 
 
 class BatchClock:

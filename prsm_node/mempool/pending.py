@@ -171,9 +171,9 @@ class Pending:
         self.senders.pop(sender.address, None)
         return dropped
 
-    def take(self, bytes_max: int) -> list[bytes]:
-        """Return raw transactions of this lane, one a sender and turn, nonces in order."""
-        taken: list[bytes] = []
+    def take(self, bytes_max: int) -> list[Entry]:
+        """Return transactions of this lane, one a sender and turn, nonces in order."""
+        taken: list[Entry] = []
         size = 5
         turns = self._turns
         while turns:
@@ -181,13 +181,14 @@ class Pending:
             if sender.next >= sender.released or sender.lane != self._mine:
                 sender.turning = False
                 continue
-            raw = sender.entries[sender.next].raw
+            entry = sender.entries[sender.next]
+            raw = entry.raw
             if size + len(raw) + 3 > bytes_max and taken:
                 turns.appendleft(sender)
                 break
             sender.next += 1
             size += len(raw) + 3
-            taken.append(raw)
+            taken.append(entry)
             if sender.next < sender.released:
                 turns.append(sender)
             else:

@@ -96,6 +96,18 @@ class Mempool:
             expired=self._expired,
         )
 
+    def pending(self, digest: bytes) -> bytes | None:
+        """Return the raw transaction that waits under this hash."""
+        entry = self._pending.by_hash.get(digest)
+        return entry.raw if entry is not None else None
+
+    def next_nonce(self, address: bytes, nonce: int) -> int:
+        """Return the first nonce from the account's `nonce` on that no waiting transaction of it takes."""
+        sender = self._pending.senders.get(address)
+        while sender is not None and nonce in sender.entries:
+            nonce += 1
+        return nonce
+
     async def submit(self, raws: Sequence[bytes], source: int) -> list[Admission]:
         """Admit or refuse each, with a reason. `source` is a link's number, or 0 for this node's own api.
 
@@ -251,16 +263,20 @@ class Mempool:
 
     def seal(self, bytes_max: int = CLOSE_BYTES) -> Sealed | None:
         """Close a body of this node's lane; None where nothing is ready."""
-        raws = self._pending.take(bytes_max)
-        if not raws:
+        taken = self._pending.take(bytes_max)
+        if not taken:
             return None
+        raws = [entry.raw for entry in taken]
         self._clock.sealed(self._now_ms(), sum(map(len, raws)))
         body = _encode(raws)
-        return Sealed(body, sha256(body).digest(), len(raws))
+        return Sealed(body, sha256(body).digest(), len(raws), tuple(entry.hash for entry in taken))
 
-    async def check_body(self, body: bytes) -> BodyVerdict:
-        """Say whether the body of another lane's batch may be acknowledged."""
-        return await check_body(body, self._ledger, self._verifier, self._verified)
+    async def check_body(self, body: bytes, spent_allowed: bool = False) -> BodyVerdict:
+        """Say whether the body of another lane's batch may be acknowledged.
+
+        `spent_allowed`: it is certified already, or its author paid for its spent nonces by waiting.
+        """
+        return await check_body(body, self._ledger, self._verifier, self._verified, spent_allowed)
 
     def certified(self, hashes: Iterable[bytes]) -> None:
         """These are in a certified batch: no other lane need carry them."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from consensus.agreement.height import diverged_after
 from consensus.blocks import Block, block_digest
 from consensus.chain import ChainStart
 from consensus.dissemination.acknowledgements import CheckedAcknowledgement
@@ -104,7 +105,11 @@ class Peer:
             sets={height + i: validators for i in (1, 2, 3)},
             last_work=last_work,
         )
-        self.replica = Replica(self.key, self.cluster.rules, start, self.guard)
+        guard = self.guard
+        if 0 < guard.height <= height:
+            decided = block_digest(self.blocks[guard.height - 1][0])
+            guard = Guard(height=guard.height, diverged=diverged_after(guard, guard.height, decided))
+        self.replica = Replica(self.key, self.cluster.rules, start, guard)
         for digest, batch in sorted(self.batches.items(), key=lambda item: item[1].sequence):
             self.replica.lanes.restore_batch(batch, self.acknowledged.get(digest))
         self.up = True
