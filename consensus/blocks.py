@@ -62,7 +62,8 @@ class Proposal(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 if TYPE_CHECKING:  # mypy knows no NewType of a Struct; at run time it is one, and costs nothing
 
     class CheckedProposal(Proposal, frozen=True):
-        """Signed by the round's proposer; its polka, if it has one, is a checked certificate for its block."""
+        """Signed by the round's proposer; its polka, if it has one, is a checked certificate for its
+        block."""
 
         def __init__(self, of: Proposal) -> None: ...
 

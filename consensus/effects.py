@@ -22,8 +22,8 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 class CastVote(Effect, frozen=True):
-    """Sign, make the guard durable, send to all, answer VoteCast. A failure ends voting: a vote forgotten could
-    be cast twice."""
+    """Sign, make the guard durable, send to all, answer VoteCast. A failure ends voting: a vote forgotten
+    could be cast twice."""
 
     vote: Vote
     guard: Guard
@@ -92,7 +92,8 @@ class SendBatchAgain(Effect, frozen=True):
 
 
 class FetchBatch(Effect, frozen=True):
-    """A batch of this lane is missing below one we saw; ask `link` first, then others. Answers BatchReceived."""
+    """A batch of this lane is missing below one we saw; ask `link` first, then others. Answers
+    BatchReceived."""
 
     author: bytes
     digest: bytes
@@ -130,7 +131,8 @@ class PrepareBlock(Effect, frozen=True):
 
 
 class Decide(Effect, frozen=True):
-    """Make block and certificate durable, execute, answer BlockExecuted. Decisions come in order of height."""
+    """Make block and certificate durable, execute, answer BlockExecuted. Decisions come in order of
+    height."""
 
     block: Block
     certificate: CheckedCertificate

@@ -27,7 +27,8 @@ class Guard(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     round: Round = 0
     step: Step = Step.PROPOSE
     signed: tuple[bytes, ...] = ()
-    """The encoded messages (votes, then a proposal) signed at this height's current round, to be sent again."""
+    """The encoded messages (votes, then a proposal) signed at this height's current round, to be sent
+    again."""
     locked_round: RoundOrNone = -1
     locked_value: Digest | None = None
     valid_round: RoundOrNone = -1

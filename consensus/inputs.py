@@ -1,7 +1,8 @@
 """What can happen to a validator, in the past tense. The host makes these; replica.py takes them.
 
 `Replica.step(input, now_ms)` is told what the host's clock shows; nothing in this room reads one. What is
-`Checked...` had its signatures checked by the host; what is not is held until it matters (PROTOCOL, Agreement 4).
+`Checked...` had its signatures checked by the host; what is not is held until it matters (PROTOCOL, Agreement
+4).
 """
 
 import msgspec

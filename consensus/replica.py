@@ -1,8 +1,8 @@
 """One validator, or one node that follows: agreement and lanes joined, and what outlives a height.
 
-`Replica.step(input, now_ms)` returns the effects the host must perform, in order. Early messages, late precommits
-and the judgement of proposals live here; the rules of a height are agreement/'s, the lanes dissemination/'s.
-PROTOCOL.md's sections are named where a rule of theirs is applied.
+`Replica.step(input, now_ms)` returns the effects the host must perform, in order. Early messages, late
+precommits and the judgement of proposals live here; the rules of a height are agreement/'s, the lanes
+dissemination/'s. PROTOCOL.md's sections are named where a rule of theirs is applied.
 """
 
 from collections.abc import Callable
@@ -138,8 +138,8 @@ class Replica:
         self.unchecked = UncheckedVotes()
 
     def _open(self, validators: ValidatorSet, guard: Guard) -> Height:
-        """Open the height above the chain. Below the restored guard's height nothing is signed: what was signed
-        there is not remembered any more."""
+        """Open the height above the chain. Below the restored guard's height nothing is signed: what was
+        signed there is not remembered any more."""
         height = self.chain.height + 1
         if height == self._restored.height:
             guard = self._restored
@@ -161,7 +161,7 @@ class Replica:
         # A new round or certificate can make held votes matter without another vote.
         return effects + self._check(self.unchecked.due(self.height))
 
-    # --- what the host asks before it spends CPU on a signature -------------------------------------------------
+    # --- what the host asks before it spends CPU on a signature -----------------------------------
 
     def wants_proposal(self, proposal: Proposal) -> bool:
         """Whether a proposal is from the proposer of a round of this height or the next."""
@@ -185,7 +185,7 @@ class Replica:
     def wants_tip_certificate(self, certificate: TipCertificate) -> bool:
         return self.lanes.wants_certificate(certificate)
 
-    # --- start and timers -----------------------------------------------------------------------------------------
+    # --- start and timers -------------------------------------------------------------------------
 
     def _started(self, happened: Started, now_ms: int) -> list[Effect]:
         self._last_decision_ms = now_ms
@@ -238,7 +238,7 @@ class Replica:
         self.height.end_voting()
         return [StopVoting(happened.reason)]
 
-    # --- votes ------------------------------------------------------------------------------------------------------
+    # --- votes ------------------------------------------------------------------------------------
 
     def _vote_received(self, happened: VoteReceived, now_ms: int) -> list[Effect]:
         vote, link = happened.vote, happened.link
@@ -291,7 +291,7 @@ class Replica:
         assert vote.height == self.height.height, f"an own vote for {vote.height} at {self.height.height}"
         return self._follow(self.height.vote_cast(vote, now_ms), now_ms)
 
-    # --- certificates and decided blocks ----------------------------------------------------------------------------
+    # --- certificates and decided blocks ----------------------------------------------------------
 
     def _certificate_received(self, happened: CertificateReceived, now_ms: int) -> list[Effect]:
         certificate = happened.certificate
@@ -312,7 +312,7 @@ class Replica:
             return []
         return [
             Halt(
-                f"two blocks are certified at height {certificate.height}: a third or more of the power is faulty"
+                f"two blocks are certified at height {certificate.height}; a third of the power or more is faulty"
             )
         ]
 
@@ -333,7 +333,7 @@ class Replica:
         self._blocks[value] = block
         return self._follow(self.height.receive_block(certificate, now_ms), now_ms)
 
-    # --- proposals ------------------------------------------------------------------------------------------------------
+    # --- proposals --------------------------------------------------------------------------------
 
     def _proposal_received(self, happened: ProposalReceived, now_ms: int) -> list[Effect]:
         proposal = happened.proposal
@@ -456,7 +456,7 @@ class Replica:
         power = sum(validators.power(key) for key, height in self._peer_heights.items() if height < floor)
         return is_third(power, validators.total)
 
-    # --- what agreement came to ----------------------------------------------------------------------------------------
+    # --- what agreement came to -------------------------------------------------------------------
 
     def _follow(self, outcomes: list[Outcome], now_ms: int) -> list[Effect]:
         """Pass effects on; act on what only this file can: build, propose, go to the next height."""
@@ -538,7 +538,7 @@ class Replica:
             self._peer_heights[happened.validator] = happened.height
         return []
 
-    # --- lanes ------------------------------------------------------------------------------------------------------------
+    # --- lanes ------------------------------------------------------------------------------------
 
     def _batch_sealed(self, happened: BatchSealed, now_ms: int) -> list[Effect]:
         return self.lanes.seal(happened.body)

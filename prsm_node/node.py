@@ -1,4 +1,5 @@
-"""One node: each room built from the rooms below it, then owned until one of them ends or the operator stops it.
+"""One node: each room built from the rooms below it, then owned until one of them ends or the operator stops
+it.
 
 The only place that knows all rooms. node_view.py shows a running node to the control socket.
 """
@@ -10,15 +11,16 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
 import trio
 
+from consensus.dissemination.batches import batch_digest
+from consensus.effects import StopVoting
 from consensus.guard import Guard
 from consensus.inputs import BlockExecuted, PeerHeightChanged, ProposalReceived, Started, VotingAllowed
-from consensus.effects import StopVoting
 from consensus.replica import Replica, Rules
 from consensus.validators import ValidatorSet
 from prsm_node import __version__, daemon_lock
@@ -32,7 +34,7 @@ from prsm_node.consensus_host.executor import MARK, Executor, Final, decode_mark
 from prsm_node.consensus_host.fetcher import Fetcher
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.inbound import Inbound
-from prsm_node.consensus_host.records import RecordKind, batch_body
+from prsm_node.consensus_host.records import batch_body
 from prsm_node.consensus_host.recovery import Recovered, chain_start, recover, restore_lanes, settled
 from prsm_node.consensus_host.signer import Signer
 from prsm_node.consensus_host.twin import find_twin
@@ -42,10 +44,13 @@ from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.identity.keystore import KeyKind, unlock
 from prsm_node.identity.passphrases import Passphrase
 from prsm_node.ledger.parameters import Parameters
+from prsm_node.ledger.transactions import TRANSACTION_BYTES_MAX
 from prsm_node.mempool.admission import Limits
 from prsm_node.mempool.intake import Intake
 from prsm_node.mempool.pool import Mempool
 from prsm_node.network.config import NetworkConfig
+from prsm_node.network.discovery import Discovery
+from prsm_node.network.gossip import Gossiper
 from prsm_node.network.link import Link
 from prsm_node.network.links import Links
 from prsm_node.node_view import RunningNode
@@ -60,6 +65,10 @@ from prsm_node.wire.payloads import Batch, Committed
 
 log = structlog.get_logger("node")
 
+TRANSACTIONS = 1
+"""The gossip topic of transactions on their way to a lane that their node has no link to."""
+_raws = msgspec.msgpack.Decoder(list[Annotated[bytes, msgspec.Meta(max_length=TRANSACTION_BYTES_MAX)]])
+
 
 def now_ms() -> int:
     """The host's clock, Unix milliseconds."""
@@ -67,7 +76,8 @@ def now_ms() -> int:
 
 
 async def run(home: Home, config: Config, passphrase: Passphrase) -> None:
-    """Run the node of a home until SIGINT, SIGTERM or `stop`. Raise OperatorError for what an operator can mend."""
+    """Run the node of a home until SIGINT, SIGTERM or `stop`. Raise OperatorError for what an operator can
+    mend."""
     with daemon_lock.held(home) as lock, closing(logs.configure(config.log, home.log)):
         node_key = unlock(home.node_key, KeyKind.NODE, passphrase)
         validator_key = unlock(home.validator_key, KeyKind.VALIDATOR, passphrase)
@@ -86,7 +96,8 @@ async def _end_on_signal(scope: trio.CancelScope) -> None:
 
 
 class Session:
-    """The validator that this node runs, for the links' session proofs. The id is durable (PROTOCOL, Twin)."""
+    """The validator that this node runs, for the links' session proofs. The id is durable (PROTOCOL,
+    Twin)."""
 
     def __init__(self, key: SigningKey, session: bytes) -> None:
         self.key = key.public
@@ -111,14 +122,18 @@ class Node:
         self.signer = Signer(self.network, validator_key) if votes else None
         self.me = validator_key.public if votes else None
         self.started_ms = now_ms()
-        self.not_voting_because = "" if votes else "this node's validator key is not in the set, or consensus.vote is off"
+        self.not_voting_because = (
+            "" if votes else "this node's validator key is not in the set, or consensus.vote is off"
+        )
         self._stop = trio.Event()
         self._told: list[Callable[[Final], None]] = []
         self._heights = trio.Event()
         self._recovering = True
 
         self.journal = Journal.open(home.journal)
-        self.state = State.open(home.state, self.genesis, lambda position: batch_body(self.journal.read(position)))
+        self.state = State.open(
+            home.state, self.genesis, lambda position: batch_body(self.journal.read(position))
+        )
         self.batches = BatchStore()
         self.checks = Checks(self.network)
         self.verifier = WorkerVerifier(self.network, config.mempool.signature_workers)
@@ -132,8 +147,11 @@ class Node:
             answer=self._answer,
             height=lambda: self.state.height,
             on_height=self._peer_height,
+            privileged=lambda key: key in members,
         )
         self.outbox = PeerOutbox(self.links)
+        self.gossip = Gossiper(self.links, self.links.config.have_s)
+        self.discovery = Discovery(self.links)
         self.mempool = Mempool(
             self.me,
             LedgerOfMempool(self.state),
@@ -172,12 +190,19 @@ class Node:
                     self.intake.run,
                     self.mempool.run,
                     self.sync.run,
+                    self.gossip.run,
+                    self.discovery.run,
                 ):
                     nursery.start_soon(task)
                 view = RunningNode(self, listen)
                 await nursery.start(partial(server.serve, self.home.socket, methods.handlers(view)))
                 announce(list(listen), datetime.now(UTC))
-                log.info("listening", addresses=list(listen), network=self.genesis.network, height=self.state.height)
+                log.info(
+                    "listening",
+                    addresses=list(listen),
+                    network=self.genesis.network,
+                    height=self.state.height,
+                )
                 self.host.feed(Started())
                 for proposal in recovered.proposals:
                     self.host.feed(ProposalReceived(0, proposal))
@@ -190,7 +215,7 @@ class Node:
         finally:
             self.state.close()
 
-    # --- building -----------------------------------------------------------------------------------------------
+    # --- building ---------------------------------------------------------------------------------
 
     async def _recover(self) -> Recovered:
         kept = self.state.meta(MARK)
@@ -214,7 +239,11 @@ class Node:
         )
         recovered = await recover(self.journal, begin, self.batches, self.executor)
         if self.executor.mark.height > mark.height:
-            log.info("recovered", height=self.executor.mark.height, executed=self.executor.mark.height - mark.height)
+            log.info(
+                "recovered",
+                height=self.executor.mark.height,
+                executed=self.executor.mark.height - mark.height,
+            )
         return recovered
 
     def _build(self, recovered: Recovered) -> None:
@@ -262,12 +291,13 @@ class Node:
         for name, handler in self.inbound.handlers().items():
             self.links.handle(Kind[name], _by_number(handler))
         self.links.handle(Kind.TRANSACTIONS, _by_number(self.intake.take))
+        self.gossip.subscribe(TRANSACTIONS, self._gossiped)
 
     def _digest(self, height: int) -> bytes | None:
         stored = self.state.block(height)
         return stored.record.digest if stored is not None else None
 
-    # --- what rooms tell each other -----------------------------------------------------------------------------
+    # --- what rooms tell each other ---------------------------------------------------------------
 
     def batch(self, author: bytes, digest: bytes, link: int) -> None:
         """Ask peers for a batch (what the executor needs of the fetcher)."""
@@ -306,7 +336,8 @@ class Node:
     def _forward(self, author: bytes, raws: list[bytes]) -> bool:
         link = self.outbox.link_of(author)
         if link is None:
-            return False
+            self.gossip.publish(TRANSACTIONS, msgspec.msgpack.encode(raws))
+            return True
         for raw in raws:
             self.outbox.send(link, Kind.TRANSACTIONS, msgspec.msgpack.encode(raw))
         return True
@@ -316,6 +347,15 @@ class Node:
             self.sync.hint(height, link.number)
         if link.validator is not None:
             self.host.feed(PeerHeightChanged(link.validator, height))
+
+    def _gossiped(self, link: Link, body: bytes) -> bool:
+        """Take transactions whose lane's author their node has no link to; True hands them on."""
+        try:
+            raws = _raws.decode(body)
+        except (msgspec.ValidationError, msgspec.DecodeError):
+            return False
+        self.intake.take(link.number, raws)
+        return True
 
     async def _answer(self, link: Link, wanted: Any) -> bytes | None:
         return await self.answers.answer(link.number, wanted)
@@ -337,7 +377,7 @@ class Node:
         self.host.feed(VotingAllowed())
         self.author.wake()
 
-    # --- what sync needs ----------------------------------------------------------------------------------------
+    # --- what sync needs --------------------------------------------------------------------------
 
     def next_height(self) -> int:
         return self.host.replica.height.height
@@ -360,8 +400,6 @@ class Node:
         return self.outbox.heights()
 
     async def _check_synced(self, link: int, batch: Batch) -> bool:
-        from consensus.dissemination.batches import batch_digest
-
         return await self.inbound.fetched_batch(link, batch_digest(batch.header), batch)
 
 

@@ -52,7 +52,7 @@ class RunningNode:
         self._latencies: deque[float] = deque(maxlen=FINALITY_SAMPLES)
         node.on_final(self._time_finality)
 
-    # --- what stands --------------------------------------------------------------------------------------------
+    # --- what stands ------------------------------------------------------------------------------
 
     def status(self) -> StatusView:
         node, state = self._node, self._node.state
@@ -124,7 +124,9 @@ class RunningNode:
         mempool = node.mempool.stats()
         journal = node.journal.stats()
         verifier = node.verifier.stats()
-        counted: dict[str, int | float] = {f"links.{name}": count for name, count in node.links.stats().items()}
+        counted: dict[str, int | float] = {
+            f"links.{name}": count for name, count in node.links.stats().items()
+        }
         counted |= {f"consensus.{name}": count for name, count in node.host.counters.items()}
         counted |= {f"consensus.{name}": count for name, count in node.inbound.counters.items()}
         counted |= {f"mempool.{name}": count for name, count in mempool.admissions.items()}
@@ -147,7 +149,7 @@ class RunningNode:
         }
         return counted
 
-    # --- look-ups -----------------------------------------------------------------------------------------------
+    # --- look-ups ---------------------------------------------------------------------------------
 
     async def block(self, height: int) -> BlockView | None:
         state = self._node.state
@@ -212,7 +214,7 @@ class RunningNode:
             return []
         return [_history(item, address) for item in found]
 
-    # --- submission and finality --------------------------------------------------------------------------------
+    # --- submission and finality ------------------------------------------------------------------
 
     async def submit(self, transactions: list[bytes]) -> list[tuple[bool, str]]:
         at = time.monotonic()

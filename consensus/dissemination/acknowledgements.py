@@ -1,4 +1,5 @@
-"""Acknowledgements: "I hold this batch durably and will give no other one this (author, sequence)" (Lanes 2)."""
+"""Acknowledgements: "I hold this batch durably and will give no other one this (author, sequence)" (Lanes
+2)."""
 
 from typing import TYPE_CHECKING, Annotated, NewType
 
@@ -26,7 +27,8 @@ else:
 
 
 class TipCertificate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A quorum of acknowledgements of one batch. It weighs by the set of the height that lists it (Lanes 3)."""
+    """A quorum of acknowledgements of one batch. It weighs by the set of the height that lists it (Lanes
+    3)."""
 
     author: ValidatorKey
     sequence: Sequence

@@ -1,6 +1,7 @@
 """Batches: one author's transactions, chained by parent digest into a lane (PROTOCOL, Lanes 1).
 
-The protocol sees headers; a body is the msgpack list of raw transactions, kept by the mempool and the journal.
+The protocol sees headers; a body is the msgpack list of raw transactions, kept by the mempool and the
+journal.
 """
 
 from hashlib import sha256
@@ -27,8 +28,8 @@ class BatchHeader(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 if TYPE_CHECKING:  # mypy knows no NewType of a Struct; at run time it is one, and costs nothing
 
     class CheckedBatch(BatchHeader, frozen=True):
-        """The author's signature is good, the body is at hand and is the one named, each transaction's signature is
-        good."""
+        """The author's signature is good, the body is at hand and is the one named, each transaction's
+        signature is good."""
 
         def __init__(self, of: BatchHeader) -> None: ...
 

@@ -1,7 +1,8 @@
 """Lanes: each author's chain of batches above its committed tip, its acknowledgements and certificates.
 
-PROTOCOL, "Lanes". Batches are kept by digest, since a faulty author may show two at one sequence and either may
-get the certificate; but one digest per (author, sequence) is acknowledged here, ever. The host keeps bodies.
+PROTOCOL, "Lanes". Batches are kept by digest, since a faulty author may show two at one sequence and either
+may get the certificate; but one digest per (author, sequence) is acknowledged here, ever. The host keeps
+bodies.
 """
 
 from collections.abc import Iterable
@@ -127,7 +128,7 @@ class Lanes:
         for key in [key for key in self._lanes if validators.power(key) == 0]:
             del self._lanes[key]
 
-    # --- own lane ---------------------------------------------------------------------------------------------
+    # --- own lane ---------------------------------------------------------------------------------
 
     def room(self) -> int:
         """How many more batches this node may author before one is committed (Lanes 4)."""
@@ -191,7 +192,7 @@ class Lanes:
             return None
         return lane.certificates[max(lane.certificates)]
 
-    # --- all lanes --------------------------------------------------------------------------------------------
+    # --- all lanes --------------------------------------------------------------------------------
 
     def wants(self, header: BatchHeader) -> bool:
         """Whether a batch is worth checking: near its lane's committed tip, not yet held."""

@@ -14,7 +14,8 @@ class TipsVerdict(Enum):
 
 
 def judge_tips(lanes: Lanes, tips: tuple[Tip, ...]) -> tuple[TipsVerdict, tuple[Tip, ...]]:
-    """Judge a block's tips against the lanes as its parent left them; with the tips whose certificate is missing."""
+    """Judge a block's tips against the lanes as its parent left them; with the tips whose certificate is
+    missing."""
     authors = [tip.author for tip in tips]
     if authors != sorted(set(authors)):
         return TipsVerdict.INVALID, ()

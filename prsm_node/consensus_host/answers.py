@@ -40,7 +40,8 @@ class SyncedBlock(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SignedPlace(msgspec.Struct, frozen=True, array_like=True):
-    """The answer to SignedWanted: the highest place seen signed, and whether another live link has the key."""
+    """The answer to SignedWanted: the highest place seen signed, and whether another live link has the
+    key."""
 
     height: int
     round: int

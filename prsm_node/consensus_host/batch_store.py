@@ -66,7 +66,8 @@ class BatchStore:
         return self._batches.values()
 
     def segment(self, tip: Tip, executed: Tip) -> tuple[list[StoredBatch], bytes | None]:
-        """Return the batches above `executed` up to `tip`, oldest first, and the digest that is missing, if any."""
+        """Return the batches above `executed` up to `tip`, oldest first, and the digest that is missing, if
+        any."""
         found: list[StoredBatch] = []
         digest, sequence = tip.digest, tip.sequence
         while sequence > executed.sequence:
@@ -98,7 +99,8 @@ class BatchStore:
             self._executed.popitem(last=False)
 
     def executed_position(self, digest: bytes) -> int | None:
-        """Return where the journal holds a batch that was executed lately: a peer a block behind asks for it."""
+        """Return where the journal holds a batch that was executed lately: a peer a block behind asks for
+        it."""
         return self._executed.get(digest)
 
     def oldest_position(self) -> int | None:

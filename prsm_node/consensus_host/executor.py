@@ -111,7 +111,8 @@ class Executor:
                 self._wanter.batch(tip.author, tip.digest, 0)
 
     def strengthen(self, certificate: CheckedCertificate) -> None:
-        """Keep a stronger certificate of a decided height; not durable by itself, since any certificate serves."""
+        """Keep a stronger certificate of a decided height; not durable by itself, since any certificate
+        serves."""
         if certificate.height <= self.mark.height:
             self._state.replace_commit(certificate.height, certificate)
 

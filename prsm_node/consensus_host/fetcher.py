@@ -1,6 +1,7 @@
 """Fetches what is missing from peers: batches, certificates of tips, blocks. Every ask has a deadline.
 
-One fetch a thing at a time, so many at once; a thing that nobody gave is wanted again by whoever still needs it.
+One fetch a thing at a time, so many at once; a thing that nobody gave is wanted again by whoever still needs
+it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -39,7 +40,8 @@ _block_answer = msgspec.msgpack.Decoder(BlockAnswer)
 
 
 class Fetcher:
-    """Args: the `arrived_...` check what came and raise nothing; they return whether it was what we wanted."""
+    """Args: the `arrived_...` check what came and raise nothing; they return whether it was what we
+    wanted."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Owns the replica: feeds it what happened and performs what it asks, in order (consensus/effects.py).
 
-A hop from here: input -> replica.step -> effect performed. What must be durable first waits in the journal with
-the rest of its performance as a callback, so that nothing signed leaves before the disk holds it.
+A hop from here: input -> replica.step -> effect performed. What must be durable first waits in the journal
+with the rest of its performance as a callback, so that nothing signed leaves before the disk holds it.
 """
 
 from collections import deque
@@ -121,7 +121,8 @@ class ConsensusHost:
         self._proposals_from: int | None = None
 
     def feed(self, happened: Input) -> None:
-        """Give the replica an input and perform what follows. May be called while performing: inputs queue."""
+        """Give the replica an input and perform what follows. May be called while performing: inputs
+        queue."""
         self._inputs.append(happened)
         if self._stepping:
             return
@@ -136,7 +137,7 @@ class ConsensusHost:
     def _timer_expired(self, timer: Timer) -> None:
         self.feed(TimerExpired(timer))
 
-    # --- what is signed: durable first, then sent, then counted ---------------------------------------------------
+    # --- what is signed: durable first, then sent, then counted -----------------------------------
 
     def _keep_guard(self, guard: Guard, kind: Kind, message: bytes, then: Callable[[], None]) -> None:
         same_round = (guard.height, guard.round) == (self._guard.height, self._guard.round)
@@ -227,7 +228,7 @@ class ConsensusHost:
         record = encode_record(KeptBatch(stored.header, given.signature, stored.body))
         stored.position = self._journal.append(RecordKind.BATCH, record, then=durable)
 
-    # --- what is sent or sent again ----------------------------------------------------------------------------------
+    # --- what is sent or sent again ---------------------------------------------------------------
 
     def _send_certificate(self, effect: SendCertificate) -> None:
         self._send(effect.link, Kind.CERTIFICATE, encode_message(effect.certificate))
@@ -264,7 +265,7 @@ class ConsensusHost:
         if stored is not None:
             self._outbox.broadcast(Kind.BATCH, encode_message(Batch(stored.header, stored.body)))
 
-    # --- the rest ------------------------------------------------------------------------------------------------------
+    # --- the rest ---------------------------------------------------------------------------------
 
     def _set_timer(self, effect: SetTimer) -> None:
         self.timers.set(effect.timer, effect.delay_ms)

@@ -1,7 +1,7 @@
 """What peers send, checked from cheap to dear, then fed to the replica as inputs.
 
-The replica is asked first whether it wants a thing at all; only then does a signature cost CPU. Handlers never
-raise over a peer's bytes: a forged or malformed thing is counted and the peer scored.
+The replica is asked first whether it wants a thing at all; only then does a signature cost CPU. Handlers
+never raise over a peer's bytes: a forged or malformed thing is counted and the peer scored.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,8 +34,8 @@ from prsm_node.wire.payloads import Batch, Committed
 
 log = structlog.get_logger("consensus")
 
-# A batch in here waits for the signature worker: 64 x 64 KB = 4 MB, a second of the worker's time. A batch that
-# finds it full is dropped; its author sends it again.
+# A batch in here waits for the signature worker: 64 x 64 KB = 4 MB, a second of the worker's time. A batch
+# that finds it full is dropped; its author sends it again.
 BATCHES_IN = 64
 BATCHES_AT_ONCE = 4
 PROPOSALS_KEPT = 8
@@ -90,7 +90,7 @@ class Inbound:
             for _ in range(BATCHES_AT_ONCE):
                 nursery.start_soon(self._check_batches)
 
-    # --- agreement --------------------------------------------------------------------------------------------------
+    # --- agreement --------------------------------------------------------------------------------
 
     def on_proposals(self, link: int, proposals: Sequence[Proposal]) -> None:
         for proposal in proposals:
@@ -171,7 +171,7 @@ class Inbound:
             return True
         return False
 
-    # --- lanes --------------------------------------------------------------------------------------------------------
+    # --- lanes ------------------------------------------------------------------------------------
 
     def on_batches(self, link: int, batches: Sequence[Batch]) -> None:
         for batch in batches:
@@ -213,8 +213,9 @@ class Inbound:
         return True
 
     def _waited(self, body: bytes) -> bool:
-        """Whether a body comes again: an honest author's transactions may have been executed by way of another
-        lane, and its own must go on, so that a body full of spent nonces costs its author a wait, not its lane."""
+        """Whether a body comes again: an honest author's transactions may have been executed by way of
+        another lane, and its own must go on, so that a body full of spent nonces costs its author a wait, not
+        its lane."""
         now = trio.current_time()
         first = self._refusable.setdefault(body, now)
         while len(self._refusable) > REFUSABLE_MAX:

@@ -1,7 +1,7 @@
 """What the journal's records hold. Kinds are never used again for another thing.
 
-A guard record holds everything a validator must remember, so the last one wins; the others are kept until what
-they hold is part of the state in LMDB.
+A guard record holds everything a validator must remember, so the last one wins; the others are kept until
+what they hold is part of the state in LMDB.
 """
 
 from enum import IntEnum

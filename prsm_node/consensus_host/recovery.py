@@ -1,7 +1,7 @@
 """What a restart takes back from the journal: batches and acknowledgements, the guard, proposals, decisions.
 
-LMDB's mark says from where to read. What was decided but not committed to LMDB is executed again by node.py; the
-replica then starts above it with the lock, the valid value and the acknowledgements that it had.
+LMDB's mark says from where to read. What was decided but not committed to LMDB is executed again by node.py;
+the replica then starts above it with the lock, the valid value and the acknowledgements that it had.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,8 @@ class Recovered(msgspec.Struct):
 
 
 async def recover(journal: Journal, start: int | None, batches: BatchStore, executor: Executor) -> Recovered:
-    """Read the journal from `start`, executing decisions as their batches come. Raise StorageError where damaged.
+    """Read the journal from `start`, executing decisions as their batches come. Raise StorageError where
+    damaged.
 
     What is read before its decision is dropped after it, so that memory does not grow with the journal.
     """

@@ -1,4 +1,5 @@
-"""The replica's timers under trio: one task sleeps until the next deadline; setting a timer again moves it."""
+"""The replica's timers under trio: one task sleeps until the next deadline; setting a timer again moves
+it."""
 
 import heapq
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Asks peers, before the first vote, whether our validator key signs elsewhere (PROTOCOL, Twin).
 
-A quorum's answers or a deadline end the wait. Above our own guard, or a live session that we did not make: this
-node does not vote and says so. A twin behind a partition is caught by evidence alone.
+A quorum's answers or a deadline end the wait. Above our own guard, or a live session that we did not make:
+this node does not vote and says so. A twin behind a partition is caught by evidence alone.
 """
 
 from collections.abc import Callable

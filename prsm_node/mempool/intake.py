@@ -8,8 +8,8 @@ import trio
 from prsm_node.mempool.admission import Reason
 from prsm_node.mempool.pool import Mempool
 
-# Frames of up to 64 KB: 16 MB, two seconds at the ceiling. What finds it full is dropped; the node that accepted a
-# transaction keeps it and hands it on again.
+# Frames of up to 64 KB: 16 MB, two seconds at the ceiling. What finds it full is dropped; the node that
+# accepted a transaction keeps it and hands it on again.
 INTAKE = 256
 # So that the signature worker has a batch to check while answers travel.
 AT_ONCE = 4

@@ -1,9 +1,9 @@
 """Block sync: a node that is behind asks for decided blocks and feeds them to its replica.
 
-A block counts by its commit certificate, checked against the set that its chain names, so that a peer can delay
-but not deceive. Batches are fixed by the digests in the certified block. Their signatures are checked again
-only near the tip: below a header that a later block certifies the root was checked by an honest validator
-unless a quorum is faulty, and the root computed here must match it (PROTOCOL, Joining).
+A block counts by its commit certificate, checked against the set that its chain names, so that a peer can
+delay but not deceive. Batches are fixed by the digests in the certified block. Their signatures are checked
+again only near the tip: below a header that a later block certifies the root was checked by an honest
+validator unless a quorum is faulty, and the root computed here must match it (PROTOCOL, Joining).
 """
 
 from collections.abc import Awaitable, Callable

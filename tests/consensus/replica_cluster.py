@@ -1,5 +1,6 @@
-"""A cluster of replicas in one thread under virtual time and one seed: the network, the disk and the clock are
-doubles, everything else is real. Signatures are not made here: what a test hands in is what a check would pass.
+"""A cluster of replicas in one thread under virtual time and one seed: the network, the disk and the clock
+are doubles, everything else is real. Signatures are not made here: what a test hands in is what a check would
+pass.
 """
 
 import heapq
@@ -191,7 +192,9 @@ class Peer:
             self.batches[given.digest] = CheckedBatch(effect.batch)
             self.acknowledged[given.digest] = given
             author = cluster.by_key[given.author]
-            cluster.at(disk_ms, lambda: cluster.send(self, author, AcknowledgementReceived(self.number + 1, given)))
+            cluster.at(
+                disk_ms, lambda: cluster.send(self, author, AcknowledgementReceived(self.number + 1, given))
+            )
         elif isinstance(effect, SetTimer):
             self.later(effect.delay_ms, TimerExpired(effect.timer))
         elif isinstance(effect, CheckVotes):
@@ -199,7 +202,9 @@ class Peer:
         elif isinstance(effect, SendCertificate):
             certificate = effect.certificate
             if effect.link:
-                cluster.send(self, cluster.peers[effect.link - 1], CertificateReceived(self.number + 1, certificate))
+                cluster.send(
+                    self, cluster.peers[effect.link - 1], CertificateReceived(self.number + 1, certificate)
+                )
             else:
                 cluster.broadcast(self, lambda link: CertificateReceived(link, certificate))
         elif isinstance(effect, SendTipCertificate):
@@ -208,7 +213,9 @@ class Peer:
         elif isinstance(effect, SendCommitted):
             if 0 < effect.height <= len(self.blocks) and effect.link:
                 block, commit = self.blocks[effect.height - 1]
-                cluster.send(self, cluster.peers[effect.link - 1], BlockReceived(self.number + 1, block, commit))
+                cluster.send(
+                    self, cluster.peers[effect.link - 1], BlockReceived(self.number + 1, block, commit)
+                )
         elif isinstance(effect, SendAgain):
             for signed in list(self.guard_messages):
                 cluster.broadcast(self, lambda link, signed=signed: received(link, signed))
@@ -224,7 +231,9 @@ class Peer:
                 lane = peer.replica.lanes.lane(effect.author)
                 if lane and effect.sequence in lane.certificates:
                     cluster.send(
-                        peer, self, TipCertificateReceived(peer.number + 1, lane.certificates[effect.sequence])
+                        peer,
+                        self,
+                        TipCertificateReceived(peer.number + 1, lane.certificates[effect.sequence]),
                     )
         elif isinstance(effect, FetchBlock):
             for peer in cluster.others(self):
@@ -243,13 +252,13 @@ class Peer:
             cluster.decided(self, block)
             self.blocks.append((block, effect.certificate))
             self.roots[block.height] = root_after(block.height, block)
-            happened = BlockExecuted(block.height, self.roots[block.height], len(block.tips), cluster.validators.pairs())
+            happened = BlockExecuted(
+                block.height, self.roots[block.height], len(block.tips), cluster.validators.pairs()
+            )
             self.executing_ms = max(self.executing_ms, cluster.now_ms) + cluster.random.uniform(0, 3)
             self.later(self.executing_ms - cluster.now_ms, happened)
         elif isinstance(effect, Halt):
             raise AssertionError(effect.reason)
-
-
 
     def keep_guard(self, guard: Guard, message: Any) -> None:
         same = (guard.height, guard.round) == (self.guard.height, self.guard.round)
