@@ -132,8 +132,8 @@ class Replica:
         self._early_proposals: list[tuple[Link, CheckedProposal]] = []
         self._answered: dict[Link, int] = {}
         self._heartbeat_due = False
+        self._unordered = 0
         self._peer_heights: dict[bytes, int] = {}
-        self._last_decision_ms = 0
         self.height = self._open(first, guard)
         self.unchecked = UncheckedVotes()
 
@@ -188,7 +188,6 @@ class Replica:
     # --- start and timers -------------------------------------------------------------------------
 
     def _started(self, happened: Started, now_ms: int) -> list[Effect]:
-        self._last_decision_ms = now_ms
         effects: list[Effect] = [
             SetTimer(Timer(TimerKind.HEARTBEAT, self.height.height), self.rules.heartbeat_ms)
         ]
@@ -210,10 +209,11 @@ class Replica:
         return self._follow(self.height.timer_expired(timer, now_ms), now_ms)
 
     def _lane_timer(self) -> list[Effect]:
-        effects: list[Effect] = [SendBatchAgain(digest) for digest in self.lanes.uncertified()[:4]]
+        effects: list[Effect] = [SendBatchAgain(digest) for digest in self.lanes.overdue()[:4]]
         certificate = self.lanes.own_certificate()
-        if certificate is not None:
+        if certificate is not None and certificate.sequence == self._unordered:
             effects.append(SendTipCertificate(certificate))
+        self._unordered = certificate.sequence if certificate is not None else 0
         return [*effects, SetTimer(Timer(TimerKind.LANE), self.rules.resend_ms)]
 
     def _wake(self, now_ms: int) -> list[Effect]:
@@ -502,7 +502,9 @@ class Replica:
         if validators is not before.validators:
             self.lanes.change_set(validators)
         self._waiting, self._blocks, self._build_round, self._heartbeat_due = {}, {}, None, False
-        self._last_decision_ms = now_ms
+        for vote in decided.certificate.votes:
+            # Who votes at a height computed the root after height - 2 (Blocks 5).
+            self._keep_up(vote.voter, block.height - 2)
         late = self.unchecked.precommits_for(decided.round, decided.value)
         self.unchecked = UncheckedVotes()
         self.height = self._open(validators, before.closing_guard())
@@ -534,9 +536,12 @@ class Replica:
         return self._build(now_ms) + self._judge_waiting(now_ms)
 
     def _peer_height_changed(self, happened: PeerHeightChanged, now_ms: int) -> list[Effect]:
-        if self.height.validators.power(happened.validator) > 0:
-            self._peer_heights[happened.validator] = happened.height
+        self._keep_up(happened.validator, happened.height)
         return []
+
+    def _keep_up(self, validator: bytes, height: int) -> None:
+        if self.height.validators.power(validator) > 0:
+            self._peer_heights[validator] = max(height, self._peer_heights.get(validator, 0))
 
     # --- lanes ------------------------------------------------------------------------------------
 

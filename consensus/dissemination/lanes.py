@@ -88,6 +88,7 @@ class Lanes:
         self._lanes = {key: Lane(key, Tip(key, 0, EMPTY_LANE)) for key in validators.powers}
         self._own_head = Tip(me or b"", 0, EMPTY_LANE)
         self._own: dict[bytes, OwnBatch] = {}
+        self._seen_lacking: set[bytes] = set()
 
     def lane(self, author: bytes) -> Lane | None:
         return self._lanes.get(author)
@@ -184,6 +185,13 @@ class Lanes:
     def uncertified(self) -> list[bytes]:
         """The digests of own batches that lack a certificate, oldest first."""
         return [own.digest for own in sorted(self._own.values(), key=lambda own: own.header.sequence)]
+
+    def overdue(self) -> list[bytes]:
+        """The digests of own batches that lacked a certificate when this was last asked and still do."""
+        lacking = self.uncertified()
+        overdue = [digest for digest in lacking if digest in self._seen_lacking]
+        self._seen_lacking = set(lacking)
+        return overdue
 
     def own_certificate(self) -> CheckedTipCertificate | None:
         """The furthest certificate of our lane that no block has ordered yet."""

@@ -20,7 +20,7 @@ from prsm_node.ledger.transactions import (
     decode_transaction,
 )
 from prsm_node.mempool.admission import Admission, LedgerView, Limits, Reason
-from prsm_node.mempool.batching import CLOSE_BYTES, CLOSE_MS, BatchClock, Sealed
+from prsm_node.mempool.batching import CLOSE_BYTES, CLOSE_MS, PATIENCE_MS, BatchClock, Sealed
 from prsm_node.mempool.bodies import BodyVerdict, VerifiedCache, check_body
 from prsm_node.mempool.pending import Entry, Pending, Sender
 from prsm_node.verification.verifier import Verifier
@@ -34,6 +34,7 @@ TICK_MS = 250
 # Ranking costs 5 us with four validators; active senders come again. 32,768 of them take 6 MB.
 RANKS_MAX = 32_768
 FORWARD_BYTES = 64_000
+MANY_FORWARDS = 4
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -307,11 +308,13 @@ class Mempool:
             with trio.move_on_after(TICK_MS / 1000):
                 await self._wake.wait()
             self._wake = trio.Event()
+            many = sum(map(len, self._pending.outgoing.values())) >= MANY_FORWARDS
             self.flush_forwards()
             if self._now_ms() >= tick_ms:
                 self.tick()
                 tick_ms = self._now_ms() + TICK_MS
-            await trio.sleep(CLOSE_MS / 1000)
+            # The first after a quiet spell leaves at once; under load they gather, as batches do.
+            await trio.sleep((PATIENCE_MS if many else CLOSE_MS) / 1000)
 
     def flush_forwards(self) -> None:
         """Send what goes to other lanes; what finds no way now is tried again with the next tick."""

@@ -26,6 +26,7 @@ QUEUE_BYTES_MAX = {
 # A frame takes no further message beyond this: small enough that a vote does not wait long behind one, large
 # enough that its 110 us of signing and checking are 1 ns a byte.
 FRAME_BYTES_AIM = 128 * 1024
+URGENT = frozenset(kind for kind in Kind if KINDS[kind].priority is Priority.AGREEMENT)
 IN_ORDER = sorted(Kind, key=lambda kind: (KINDS[kind].priority, kind))
 
 
@@ -38,6 +39,7 @@ class Outbox:
         self._waiting = 0
         self._over = False
         self._awake = trio.Event()
+        self._urgent = trio.Event()
         self._left = trio.Event()
         self.lost = 0
         """Messages dropped because a queue was full."""
@@ -55,6 +57,8 @@ class Outbox:
             self.lost += 1
         self._bytes[kind] = held
         self._awake.set()
+        if kind in URGENT:
+            self._urgent.set()
 
     def take(self) -> tuple[Kind, list[bytes]] | None:
         """Return what the next frame carries: the most urgent kind's messages, the oldest first."""
@@ -74,6 +78,12 @@ class Outbox:
             self._left.set()
             return kind, messages
         return None
+
+    async def wait_urgent(self) -> None:
+        """Return when something waits that a round of agreement waits for."""
+        if not any(self._queues[kind] for kind in URGENT):
+            self._urgent = trio.Event()
+            await self._urgent.wait()
 
     async def wait(self) -> None:
         """Return when something waits to leave."""

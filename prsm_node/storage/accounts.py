@@ -131,6 +131,12 @@ class AccountStore:
 
     def account(self, address: bytes) -> Account | None:
         """Return an account as of the last executed block."""
+        number = self._numbers.get(address)
+        bucket = None if number is None else self._buckets.get(number >> _SHIFT)
+        if number is not None and bucket is not None:
+            # Admission asks for each transaction: most often no snapshot is needed.
+            at = (number & _MASK) * _RECORD_BYTES + NUMBERS_OFFSET
+            return Account(address, *NUMBERS.unpack_from(bucket, at))
         self.begin()
         try:
             entry = self.load(address)

@@ -1,6 +1,6 @@
 """A lone transaction leaves at once; under load batches wait a little, and grow."""
 
-from prsm_node.mempool.batching import CLOSE_BYTES, CLOSE_MS, GROWN_BYTES, GROWN_MS, BatchClock
+from prsm_node.mempool.batching import CLOSE_BYTES, CLOSE_MS, GROWN_BYTES, GROWN_MS, PATIENCE_MS, BatchClock
 
 
 def test_nothing_ready_is_never_due() -> None:
@@ -17,7 +17,7 @@ def test_the_first_after_a_quiet_spell_leaves_at_once_and_the_next_waits_ten_mil
     assert clock.due(1_000, 0) == 0
     clock.sealed(1_000, 100)
     clock.queued(1_002, 100)
-    assert clock.due(1_002, 1) == 2 * CLOSE_MS, "one is on its way: wait a little longer"
+    assert clock.due(1_002, 1) == PATIENCE_MS, "one is on its way: wait a little longer"
     assert clock.due(1_002, 0) == CLOSE_MS
     assert clock.due(1_012, 0) == 0
     assert clock.due(1_022, 1) == 0
@@ -28,7 +28,7 @@ def test_a_full_batch_waits_for_nothing() -> None:
     clock.sealed(0, 0)
     clock.queued(1, CLOSE_BYTES)
     assert clock.due(1, 0) == 0
-    assert clock.due(1, 1) == 2 * CLOSE_MS
+    assert clock.due(1, 1) == PATIENCE_MS
 
 
 def test_the_wait_and_the_size_grow_with_what_is_outstanding_up_to_a_bound() -> None:
