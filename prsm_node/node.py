@@ -83,8 +83,8 @@ def now_ms() -> int:
 async def run(home: Home, config: Config, passphrase: Passphrase) -> None:
     """Run the node of a home until SIGINT, SIGTERM or `stop`. Raise OperatorError for what an operator can
     mend."""
-    # The journal's thread and the commits' need the interpreter for moments; the default of 5 ms lets a busy loop
-    # hold each of them up that long, and each commit hold up the loop.
+    # The journal's thread and the commits' need the interpreter for moments; the default of 5 ms lets a busy
+    # loop hold each of them up that long, and each commit hold up the loop.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with daemon_lock.held(home) as lock, closing(logs.configure(config.log, home.log)):
         node_key = unlock(home.node_key, KeyKind.NODE, passphrase)
@@ -127,7 +127,8 @@ class Node:
         self.node_key = node_key
         members = {validator.key for validator in self.genesis.validators}
         votes = config.consensus.vote and validator_key.public in members
-        self.signer = Signer(self.network, validator_key) if votes else None
+        self.checks = Checks(self.network)
+        self.signer = Signer(self.network, validator_key, self.checks) if votes else None
         self.me = validator_key.public if votes else None
         self.started_ms = now_ms()
         self.not_voting_because = (
@@ -143,7 +144,6 @@ class Node:
             home.state, self.genesis, lambda position: batch_body(self.journal.read(position))
         )
         self.batches = BatchStore()
-        self.checks = Checks(self.network)
         self.verifier = WorkerVerifier(self.network, config.mempool.signature_workers)
         session = Session(validator_key, secrets.token_bytes(16)) if votes else None
         self.links = Links(
@@ -322,6 +322,7 @@ class Node:
         self.host.feed(happened)
         self.author.wake()
         self._heights.set()
+        self._heights = trio.Event()
 
     def _final(self, final: Final) -> None:
         block = final.block
@@ -399,7 +400,6 @@ class Node:
 
     async def executed(self, height: int) -> None:
         while self.state.height < height:
-            self._heights = trio.Event()
             await self._heights.wait()
 
     def take(self, link: int, committed: Committed) -> bool:

@@ -176,7 +176,7 @@ class RunningNode:
         )
 
     def _strength(self, height: int) -> StrengthView:
-        """Return the strength of a block as its own certificate and the next ones give it, from its parent on."""
+        """Return the strength of a block as its own and the next certificates give it, from its parent on."""
         node = self._node
         heights = range(height, min(height + STRENGTH_AHEAD, node.state.height) + 1)
         stored = {h: block for h in heights if (block := node.state.block(h)) is not None}

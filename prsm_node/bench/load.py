@@ -21,7 +21,7 @@ from prsm_node.control.client import RECEIVE_BYTES, connected_socket
 from prsm_node.control.protocol import SOCKET_NAME, Kind, Refusal, Splitter, decode_response, framed
 from prsm_node.control.views import FinalBlock
 
-TICK_S: Final = 0.005
+TICK_S: Final = 0.02
 # A load that does not become final is given up when nothing came for this long.
 DRAIN_S: Final = 15.0
 SUBMIT_MAX: Final = 2_048  # transfers a message: 400 KB

@@ -4,13 +4,14 @@ Bounded by the lanes: the replica holds at most 2W batches a lane, and what it d
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import trio
 
 from consensus.blocks import Tip
 from consensus.dissemination.batches import BatchHeader, batch_digest
+from prsm_node.ledger.execution import Decoded
 
 # Of each of 256 lanes the last 16; an entry is about 200 bytes.
 EXECUTED_MAX = 4_096
@@ -20,8 +21,10 @@ class StoredBatch(msgspec.Struct):
     header: BatchHeader
     digest: bytes
     body: bytes
-    hashes: tuple[bytes, ...] = ()
+    hashes: Sequence[bytes] = ()
     """Of its transactions, where they were taken when the body was checked."""
+    decoded: Decoded | None = None
+    """The body taken apart, where checking did it."""
     position: int | None = None
     """In the journal; None until it was appended."""
     acknowledging: bool = False

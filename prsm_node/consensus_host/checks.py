@@ -37,10 +37,17 @@ class Checks:
             return True
         if not verify(key, signature, message):
             return False
+        self._remember(place)
+        return True
+
+    def _remember(self, place: tuple[bytes, bytes, bytes]) -> None:
         self._good[place] = None
         if len(self._good) > REMEMBERED_MAX:
             self._good.popitem(last=False)
-        return True
+
+    def own(self, key: bytes, signature: bytes, message: bytes) -> None:
+        """Our own signature, which comes back in certificates, needs no check."""
+        self._remember((key, signature, message))
 
     def vote(self, vote: Vote) -> CheckedVote | None:
         """Return the vote as checked, or None where it is forged or malformed."""

@@ -197,7 +197,9 @@ class Executor:
             for stored in batches
             if stored.position is not None
         ]
-        execution = self._state.execute(block, digest, certificate, places, [s.body for s in batches])
+        execution = self._state.execute(
+            block, digest, certificate, places, [stored.decoded or stored.body for stored in batches]
+        )
         for tip in block.tips:
             self._tips[tip.author] = tip
         self._batches.forget({tip.author: tip for tip in block.tips})

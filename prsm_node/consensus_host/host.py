@@ -5,7 +5,7 @@ with the rest of its performance as a callback, so that nothing signed leaves be
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -89,7 +89,7 @@ class ConsensusHost:
         fetcher: Fetcher,
         catch_up: Callable[[int, int], None],
         committed: Callable[[int], Committed | None],
-        certified: Callable[[tuple[bytes, ...]], None],
+        certified: Callable[[Sequence[bytes]], None],
         now_ms: Callable[[], int],
     ) -> None:
         self.replica = replica
@@ -116,7 +116,7 @@ class ConsensusHost:
         self._now_ms = now_ms
         self._inputs: deque[Input] = deque()
         self._stepping = False
-        self._sealed: tuple[bytes, tuple[bytes, ...]] = (b"", ())
+        self._sealed: tuple[bytes, Sequence[bytes]] = (b"", ())
         self._guard_position = guard_position
         self._proposals_from: int | None = None
 
@@ -181,7 +181,7 @@ class ConsensusHost:
         self.keep_proposal(proposal)
         self._keep_guard(effect.guard, Kind.PROPOSAL, message, durable)
 
-    def seal(self, digest: bytes, body: bytes, hashes: tuple[bytes, ...]) -> None:
+    def seal(self, digest: bytes, body: bytes, hashes: Sequence[bytes]) -> None:
         """Chain a body of ours into our lane; the caller asked `replica.lanes.room()` before."""
         self._sealed = body, hashes
         self.feed(BatchSealed(digest))

@@ -30,6 +30,8 @@ from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.fetcher import BlockAnswer
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.outbox import Outbox
+from prsm_node.ledger.execution import Decoded
+from prsm_node.ledger.transactions import Transaction
 from prsm_node.wire.payloads import Batch, Committed
 
 log = structlog.get_logger("consensus")
@@ -55,6 +57,9 @@ class Verdict(Protocol):
 
     @property
     def hashes(self) -> Sequence[bytes]: ...
+
+    @property
+    def transactions(self) -> Sequence[Transaction]: ...
 
 
 class Bodies(Protocol):
@@ -208,7 +213,9 @@ class Inbound:
             else:
                 self._outbox.fault(link, f"batch.body: {verdict.fault.name.lower()}")
             return False
-        self._batches.put(header, body).hashes = tuple(verdict.hashes)
+        stored = self._batches.put(header, body)
+        stored.hashes = verdict.hashes
+        stored.decoded = Decoded(verdict.hashes, verdict.transactions)
         self._feed_batch(link, header)
         return True
 

@@ -10,22 +10,24 @@ from consensus.dissemination.acknowledgements import (
 )
 from consensus.dissemination.batches import BatchHeader, CheckedBatch, batch_signed_bytes
 from consensus.votes import CheckedVote, Vote, vote_signed_bytes
+from prsm_node.consensus_host.checks import Checks
 from prsm_node.identity.ed25519 import SigningKey
 
 
 class Signer:
     """Our own signature needs no check: what comes out counts as checked."""
 
-    def __init__(self, network: bytes, key: SigningKey) -> None:
+    def __init__(self, network: bytes, key: SigningKey, checks: Checks) -> None:
         self._network = network
         self._key = key
+        self._checks = checks
 
     @property
     def public(self) -> bytes:
         return self._key.public
 
     def vote(self, vote: Vote) -> CheckedVote:
-        return CheckedVote(replace(vote, signature=self._key.sign(vote_signed_bytes(self._network, vote))))
+        return CheckedVote(replace(vote, signature=self._sign(vote_signed_bytes(self._network, vote))))
 
     def proposal(self, proposal: Proposal) -> CheckedProposal:
         signature = self._key.sign(proposal_signed_bytes(self._network, proposal))
@@ -38,4 +40,9 @@ class Signer:
 
     def acknowledgement(self, given: Acknowledgement) -> CheckedAcknowledgement:
         message = acknowledgement_signed_bytes(self._network, given.author, given.sequence, given.digest)
-        return CheckedAcknowledgement(replace(given, signature=self._key.sign(message)))
+        return CheckedAcknowledgement(replace(given, signature=self._sign(message)))
+
+    def _sign(self, message: bytes) -> bytes:
+        signature = self._key.sign(message)
+        self._checks.own(self._key.public, signature, message)
+        return signature

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
 from itertools import accumulate, chain
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -73,6 +73,25 @@ def transactions_of(body: bytes) -> list[bytes]:
         return []
 
 
+class Decoded(NamedTuple):
+    """Transactions taken apart before, when their batch was checked: neither hashed nor decoded again."""
+
+    hashes: Sequence[bytes]
+    transactions: Sequence[Transaction | None]
+    """None for bytes that are no transaction."""
+
+
+def decoded(raws: Sequence[bytes]) -> Decoded:
+    """Hash and decode raw transactions."""
+    transactions: list[Transaction | None] = []
+    for raw in raws:
+        try:
+            transactions.append(decode_transaction(raw))
+        except MalformedTransaction:
+            transactions.append(None)
+    return Decoded([sha256(raw).digest() for raw in raws], transactions)
+
+
 def execute(
     accounts: Accounts,
     supply: Supply,
@@ -82,21 +101,30 @@ def execute(
     invalid: Collection[int] = (),
 ) -> Executed:
     """Execute the raw transactions of block `height` in their order; `invalid`: indexes to skip."""
-    assert len(raws) <= INDEX_MAX, f"height {height}: {len(raws)} transactions in a block"
-    work = _Work(accounts, parameters.fee_min, position_of(height, 0), len(raws))
-    hashes = [sha256(raw).digest() for raw in raws]
+    return execute_decoded(accounts, supply, parameters, height, [decoded(raws)], invalid)
+
+
+def execute_decoded(
+    accounts: Accounts,
+    supply: Supply,
+    parameters: Parameters,
+    height: int,
+    bodies: Sequence[Decoded],
+    invalid: Collection[int] = (),
+) -> Executed:
+    """Execute the transactions of a block's bodies in their order."""
+    hashes = [digest for body in bodies for digest in body.hashes]
+    assert len(hashes) <= INDEX_MAX, f"height {height}: {len(hashes)} transactions in a block"
+    work = _Work(accounts, parameters.fee_min, position_of(height, 0), len(hashes))
     run = work.run
     outcomes = work.outcomes
-    for index, raw in enumerate(raws):
+    for index, transaction in enumerate(chain.from_iterable(body.transactions for body in bodies)):
         if invalid and index in invalid:
             outcomes[index] = _SIGNATURE_INVALID
-            continue
-        try:
-            transaction = decode_transaction(raw)
-        except MalformedTransaction:
+        elif transaction is None:
             outcomes[index] = _MALFORMED
-            continue
-        run(index, transaction)
+        else:
+            run(index, transaction)
     delta, nonces = work.store_all()
     after = supply.after(height, delta, work.fees)
     parts = work.previous

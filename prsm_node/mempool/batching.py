@@ -1,9 +1,9 @@
 """When a batch closes: at once after a quiet spell, later and larger the more of them are on their way.
 
-A batch costs nine frames besides its own three (acknowledgements, certificates) of 0.2 ms and more at each end,
-and as many signatures, whatever it holds. So while earlier batches of this lane lack their certificate the next
-one waits longer and grows: a busy network certifies slowly, hence batches less and larger. Pure: time is an
-argument.
+A batch costs nine frames besides its own three (acknowledgements, certificates) of 0.2 ms and more at each
+end, and as many signatures, whatever it holds. So while earlier batches of this lane lack their certificate
+the next one waits longer and grows: a busy network certifies slowly, hence batches less and larger. Pure: time
+is an argument.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from typing import NamedTuple
 CLOSE_MS = 10
 CLOSE_BYTES = 64_000  # below one stream write of 65,000 bytes
 GROWN_BYTES = 256_000
-PATIENCE_MS = 60  # for each batch on its way; a certificate takes 15 ms at rest and 100 under load
+PATIENCE_MS = 100  # for each batch on its way; a certificate takes 15 ms at rest and 100 under load
 GROWN_MS = 300
 
 

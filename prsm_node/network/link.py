@@ -31,7 +31,7 @@ FRAMES_AT_ONCE = 16
 # A lone transfer is six writes on a link in 50 ms, then silence; five in a row of them in 250 ms are load.
 BUSY_WINDOW_S = 0.25
 BUSY_WRITES = 12
-GATHER_S = 0.02
+GATHER_S = 0.04
 # Numbers of our heartbeats whose echo is awaited; the link ends long before there are more.
 HEARTBEATS_HELD = 64
 

@@ -21,7 +21,7 @@ from consensus.bounds import Digest
 from consensus.certificates import Certificate
 from prsm_node.genesis import Genesis, GenesisValidator
 from prsm_node.ledger.accounts import Account
-from prsm_node.ledger.execution import Executed, execute, transactions_of
+from prsm_node.ledger.execution import Decoded, Executed, decoded, execute_decoded, transactions_of
 from prsm_node.ledger.outcomes import FIRST_UNCHARGED, Outcome, Receipt
 from prsm_node.ledger.parameters import Parameters
 from prsm_node.ledger.roots import AccountProof, state_root
@@ -249,16 +249,15 @@ class State:
         height = block.height
         assert height == self._head.height + 1, f"block {height} after {self._head.height}"
         assert len(batches) == len(bodies), f"{len(batches)} batches, {len(bodies)} bodies"
-        raws: list[bytes] = []
-        counted = []
-        for batch, body in zip(batches, bodies, strict=True):
-            held = transactions_of(body)
-            raws += held
-            counted.append(BatchRecord(batch.author, batch.sequence, batch.digest, batch.position, len(held)))
+        held = [body if isinstance(body, Decoded) else decoded(transactions_of(body)) for body in bodies]
+        counted = [
+            BatchRecord(batch.author, batch.sequence, batch.digest, batch.position, len(body.hashes))
+            for batch, body in zip(batches, held, strict=True)
+        ]
         accounts = self._accounts
         accounts.begin()
         try:
-            done = execute(accounts, self._head.supply, self.parameters, height, raws, invalid)
+            done = execute_decoded(accounts, self._head.supply, self.parameters, height, held, invalid)
             of_accounts = accounts.hash_changes()
         finally:
             accounts.end()
@@ -267,7 +266,7 @@ class State:
         self._blocks.add(BlockRecord(block, digest, root, tuple(counted)), commit, rows)
         self._index.add(height, rows)
         self._head = Head(SCHEMA, height, digest, block.time_ms, root, accounts.count, done.supply)
-        self._since_commit += len(raws)
+        self._since_commit += len(done.hashes)
         return Execution(height, digest, root, block.time_ms, done)
 
     def replace_commit(self, height: int, commit: Certificate) -> None:

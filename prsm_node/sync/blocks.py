@@ -91,8 +91,7 @@ class BlockSync:
             return
         with trio.move_on_after(BEHIND_S):
             # Most often the missing votes are on their way.
-            while self._chain.next_height() == before:
-                await trio.sleep(BEHIND_S / 5)
+            await self._chain.executed(before)
         links = self._ahead() or self._outbox.links()
         for link in links:
             while self._chain.next_height() <= self.target and await self._from(link):

@@ -20,7 +20,7 @@ def test_the_first_after_a_quiet_spell_leaves_at_once_and_the_next_waits_ten_mil
     assert clock.due(1_002, 1) == PATIENCE_MS, "one is on its way: wait a little longer"
     assert clock.due(1_002, 0) == CLOSE_MS
     assert clock.due(1_012, 0) == 0
-    assert clock.due(1_022, 1) == 0
+    assert clock.due(1_002 + PATIENCE_MS, 1) == 0
 
 
 def test_a_full_batch_waits_for_nothing() -> None:
