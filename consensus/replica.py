@@ -312,7 +312,8 @@ class Replica:
             return []
         return [
             Halt(
-                f"two blocks are certified at height {certificate.height}; a third of the power or more is faulty"
+                f"two blocks are certified at height {certificate.height}; "
+                "a third of the power or more is faulty"
             )
         ]
 

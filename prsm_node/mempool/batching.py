@@ -2,8 +2,8 @@
 
 A batch costs nine frames besides its own three (acknowledgements, certificates) of 0.2 ms and more at each
 end, and as many signatures, whatever it holds. So while earlier batches of this lane lack their certificate
-the next one waits longer and grows: a busy network certifies slowly, hence batches less and larger. Pure: time
-is an argument.
+the next one waits longer and grows: a busy network certifies slowly, hence batches less and larger. Pure:
+time is an argument.
 """
 
 from typing import NamedTuple
