@@ -273,7 +273,7 @@ class Link:
                 self.bytes_out += len(piece)
 
     async def _pace(self) -> None:
-        """On a busy link, let what is not urgent gather: a write costs both ends 0.5 ms, whatever it holds."""
+        """On a busy link, let what is not urgent gather: a write costs both ends 0.5 ms, however long."""
         now = trio.current_time()
         if now - self._window_began >= BUSY_WINDOW_S:
             self._busy = self._writes >= BUSY_WRITES
