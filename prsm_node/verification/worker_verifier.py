@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # gains little and answers later.
 BATCH_SIGNATURES = 128
 BATCH_BYTES = 128 << 10
-# Two keep the worker busy while an answer travels; eight while the loop executes a block of 1,000, 20 to 50 ms.
+# Two keep the worker busy while an answer travels; eight while the loop executes a block of 1,000.
 OUTSTANDING_MAX = 8
 # One second of a worker's time. Callers wait beyond it: they are bounded themselves.
 QUEUE_MAX = 20_000
@@ -43,7 +43,7 @@ START_PAUSE_S = 0.1  # doubled at each failure
 WORKER_SCRIPT = worker.__file__
 # A lone check takes 50 us here and 500 us by the worker, mostly waking up. One in 2 ms is 2.5 % of the loop.
 INLINE_MAX = 1
-# 30 ms of a worker's time wait besides what it has: the loop's own core may help, 8 checks or 0.5 ms at a time.
+# 30 ms of a worker's time wait besides what it has: the loop's own core may help, 8 checks, 0.5 ms, at a time.
 SHARE_FROM = 512
 SHARE_AT_ONCE = 8
 INLINE_EVERY_S = 0.002
@@ -136,7 +136,7 @@ class WorkerVerifier:
             task_status.started()
 
     async def _share(self) -> None:
-        """Take from a deep queue while the loop has nothing better to do: a few checks, then everybody's turn."""
+        """Take from a deep queue while the loop has nothing better to do: a few checks at a time."""
         while True:
             if len(self._queue) < SHARE_FROM:
                 self._deep = trio.Event()
