@@ -43,7 +43,7 @@ START_PAUSE_S = 0.1  # doubled at each failure
 WORKER_SCRIPT = worker.__file__
 # A lone check takes 50 us here and 500 us by the worker, mostly waking up. One in 2 ms is 2.5 % of the loop.
 INLINE_MAX = 1
-# 30 ms of a worker's time wait besides what it has: the loop's own core may help, 8 checks, 0.5 ms, at a time.
+# 30 ms of a worker's time wait besides what it has: the loop's own core may help, 8 checks or 0.5 ms a time.
 SHARE_FROM = 512
 SHARE_AT_ONCE = 8
 INLINE_EVERY_S = 0.002
