@@ -70,6 +70,8 @@ RECENT_HEIGHTS = 4
 EARLY_VOTES_MAX = 512
 """A link: one coming height of 256 validators x 2 kinds. Lost ones are sent again."""
 EARLY_PROPOSALS_MAX = 4
+ANSWERED_MAX = 1_024
+"""Links remembered for that; a number is new for each connection."""
 ANSWER_EVERY_MS = 200
 """A link is told of a decided height so often at most, so that old votes are no lever."""
 
@@ -268,6 +270,8 @@ class Replica:
         # It was sent again, or it is old: its sender lags (Agreement 2).
         if now_ms - self._answered.get(link, -ANSWER_EVERY_MS) < ANSWER_EVERY_MS:
             return []
+        if len(self._answered) >= ANSWERED_MAX:
+            self._answered.clear()
         self._answered[link] = now_ms
         return [SendCommitted(vote.height, link)]
 

@@ -142,7 +142,7 @@ class Answers:
         return _encode(max(known))
 
     def _signed(self, link: int, wanted: SignedWanted) -> bytes | None:
-        height, round_, step = self._inbound.signed.get(wanted.validator, (0, 0, 0))
+        height, round_, step = self._host.checks.signed.get(wanted.validator, (0, 0, 0))
         elsewhere = self._sessions(wanted.validator, link) > 0
         return _encode(SignedPlace(height, round_, step, elsewhere))
 

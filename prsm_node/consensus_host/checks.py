@@ -15,6 +15,7 @@ from consensus.dissemination.acknowledgements import (
     acknowledgement_signed_bytes,
 )
 from consensus.dissemination.batches import BatchHeader, batch_signed_bytes
+from consensus.guard import Step
 from consensus.quorum import is_quorum
 from consensus.validators import ValidatorSet
 from consensus.votes import CheckedVote, Vote, VoteKind, vote_signed_bytes, well_formed
@@ -29,6 +30,8 @@ class Checks:
 
     def __init__(self, network: bytes) -> None:
         self._network = network
+        self.signed: dict[bytes, tuple[int, int, int]] = {}
+        """The highest (height, round, step) that each validator was seen to sign (PROTOCOL, Twin)."""
         self._good: OrderedDict[tuple[bytes, bytes, bytes], None] = OrderedDict()
 
     def signature(self, key: bytes, signature: bytes, message: bytes) -> bool:
@@ -55,7 +58,13 @@ class Checks:
             vote.voter, vote.signature, vote_signed_bytes(self._network, vote)
         ):
             return None
+        step = Step.PREVOTE if vote.kind is VoteKind.PREVOTE else Step.PRECOMMIT
+        self._saw(vote.voter, (vote.height, vote.round, step))
         return CheckedVote(vote)
+
+    def _saw(self, validator: bytes, place: tuple[int, int, int]) -> None:
+        if place > self.signed.get(validator, (0, 0, 0)):
+            self.signed[validator] = place
 
     def certificate(self, certificate: Certificate, validators: ValidatorSet) -> CheckedCertificate | None:
         voters = {vote.voter for vote in certificate.votes}
@@ -80,6 +89,7 @@ class Checks:
             named = (VoteKind.PREVOTE, proposal.height, proposal.valid_round, block_digest(proposal.block))
             if place != named or self.certificate(polka, validators) is None:
                 return None
+        self._saw(proposal.proposer, (proposal.height, proposal.round, Step.PROPOSE))
         return CheckedProposal(proposal)
 
     def batch(self, header: BatchHeader) -> bool:

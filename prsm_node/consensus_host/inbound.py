@@ -84,8 +84,6 @@ class Inbound:
         self._send, self._receive = trio.open_memory_channel[tuple[int, bytes, Batch]](BATCHES_IN)
         self.proposals: dict[bytes, Proposal] = {}
         """The last few proposals by value, to answer who lacks one."""
-        self.signed: dict[bytes, tuple[int, int, int]] = {}
-        """The highest (height, round, step) seen signed, by validator (PROTOCOL, Twin)."""
         self.counters: dict[str, int] = {"batches_dropped": 0, "batches_spent": 0}
         self._refusable: dict[bytes, float] = {}
 
@@ -106,7 +104,6 @@ class Inbound:
             if checked is None:
                 self._outbox.fault(link, "proposal.signature")
                 continue
-            self._saw(proposal.proposer, proposal.height, proposal.round, 1)
             self.proposals[block_digest(proposal.block)] = proposal
             while len(self.proposals) > PROPOSALS_KEPT:
                 del self.proposals[next(iter(self.proposals))]
@@ -119,15 +116,6 @@ class Inbound:
                 self._host.feed(VoteReceived(link, vote))
             else:
                 self._outbox.fault(link, "vote.marks")
-
-    def saw_vote(self, vote: Vote) -> None:
-        """A checked vote: remember how far its key has signed."""
-        self._saw(vote.voter, vote.height, vote.round, 2 if vote.kind is VoteKind.PREVOTE else 3)
-
-    def _saw(self, validator: bytes, height: int, round_: int, step: int) -> None:
-        place = (height, round_, step)
-        if place > self.signed.get(validator, (0, 0, 0)):
-            self.signed[validator] = place
 
     def on_certificates(self, link: int, certificates: Sequence[Certificate]) -> None:
         replica = self._host.replica
