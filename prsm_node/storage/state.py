@@ -239,7 +239,7 @@ class State:
         digest: bytes,
         commit: Certificate,
         batches: Sequence[BatchRecord],
-        bodies: Sequence[bytes],
+        bodies: Sequence[bytes | Decoded],
         invalid: Sequence[int] = (),
     ) -> Execution:
         """Execute the next block; batches and their bodies come in order of execution. Nothing is written.
