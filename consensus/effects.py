@@ -66,6 +66,8 @@ class SendCertificate(Effect, frozen=True):
 
     certificate: CheckedCertificate
     link: Link | None = None
+    besides: tuple[bytes, ...] = ()
+    """Validators that know it already; without `link`, all others get it."""
 
 
 class SendTipCertificate(Effect, frozen=True):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from consensus.agreement.height import BuildBlock, Decided, Height, Outcome, Propose
-from consensus.agreement.timeouts import Timeouts
+from consensus.agreement.timeouts import VOTE_FLOOR_MS, Timeouts
 from consensus.agreement.unchecked import UncheckedVotes
 from consensus.blocks import EMPTY_EVIDENCE, Block, CheckedProposal, Proposal, block_digest
 from consensus.certificates import Certificate, CheckedCertificate
@@ -70,6 +70,10 @@ RECENT_HEIGHTS = 4
 EARLY_VOTES_MAX = 512
 """A link: one coming height of 256 validators x 2 kinds. Lost ones are sent again."""
 EARLY_PROPOSALS_MAX = 4
+FORWARD_MS = 40
+"""A polka is forwarded before its round can end, which takes VOTE_FLOOR_MS. Most often everybody has shown by
+then that it needs none: certificates to all would be half of a height's messages."""
+assert FORWARD_MS * 4 < VOTE_FLOOR_MS, "a forwarded polka must arrive while its round lasts"
 ANSWERED_MAX = 1_024
 """Links remembered for that; a number is new for each connection."""
 ANSWER_EVERY_MS = 200
@@ -135,6 +139,8 @@ class Replica:
         self._answered: dict[Link, int] = {}
         self._heartbeat_due = False
         self._unordered = 0
+        self._polkas: list[CheckedCertificate] = []
+        self._reached: dict[bytes, int] = {}
         self._peer_heights: dict[bytes, int] = {}
         self.height = self._open(first, guard)
         self.unchecked = UncheckedVotes()
@@ -201,6 +207,8 @@ class Replica:
         timer = happened.timer
         if timer.kind is TimerKind.LANE:
             return self._lane_timer()
+        if timer.kind is TimerKind.FORWARD:
+            return self._forward(timer.height)
         if timer.height != self.height.height:
             return []
         if timer.kind is TimerKind.HEARTBEAT:
@@ -217,6 +225,17 @@ class Replica:
             effects.append(SendTipCertificate(certificate))
         self._unordered = certificate.sequence if certificate is not None else 0
         return [*effects, SetTimer(Timer(TimerKind.LANE), self.rules.resend_ms)]
+
+    def _forward(self, height: int) -> list[Effect]:
+        """Agreement 1, once the votes on their way have had time to say who needs it."""
+        if height == self.height.height:
+            polkas, self._polkas = self._polkas, []
+            return [SendCertificate(polka) for polka in polkas]
+        recent = self._recent.get(height)
+        if recent is None or recent[0].decided is None:
+            return []
+        ahead = tuple(voter for voter, reached in self._reached.items() if reached > height)
+        return [SendCertificate(recent[0].decided.certificate, besides=ahead)]
 
     def _wake(self, now_ms: int) -> list[Effect]:
         """Agreement 3: round 0 begins with the first reason to have a block."""
@@ -277,6 +296,9 @@ class Replica:
 
     def _votes_checked(self, happened: VotesChecked, now_ms: int) -> list[Effect]:
         effects: list[Effect] = []
+        for vote in happened.good:
+            # Who votes at a height has decided the one before.
+            self._reached[vote.voter] = max(vote.height, self._reached.get(vote.voter, 0))
         now = [vote for vote in happened.good if vote.height == self.height.height]
         late = [vote for vote in happened.good if vote.height < self.height.height]
         if now:
@@ -469,7 +491,10 @@ class Replica:
         for outcome in outcomes:
             if isinstance(outcome, FetchBlock) and self._holds(outcome.value):
                 continue
-            if isinstance(outcome, Effect):
+            if isinstance(outcome, SendCertificate) and outcome.certificate.round == self.height.round:
+                self._polkas.append(outcome.certificate)
+                effects.append(SetTimer(Timer(TimerKind.FORWARD, self.height.height), FORWARD_MS))
+            elif isinstance(outcome, Effect):
                 effects.append(outcome)
             elif isinstance(outcome, BuildBlock):
                 self._build_round = outcome.round
@@ -507,6 +532,8 @@ class Replica:
         if validators is not before.validators:
             self.lanes.change_set(validators)
         self._waiting, self._blocks, self._build_round, self._heartbeat_due = {}, {}, None, False
+        self._polkas.clear()
+        self._reached = {voter: at for voter, at in self._reached.items() if validators.power(voter) > 0}
         for vote in decided.certificate.votes:
             # Who votes at a height computed the root after height - 2 (Blocks 5).
             self._keep_up(vote.voter, block.height - 2)
@@ -515,7 +542,7 @@ class Replica:
         self.height = self._open(validators, before.closing_guard())
         effects: list[Effect] = [
             *self._check(late),
-            SendCertificate(decided.certificate),
+            SetTimer(Timer(TimerKind.FORWARD, block.height), FORWARD_MS),
             Decide(block, decided.certificate),
             SetTimer(Timer(TimerKind.HEARTBEAT, self.height.height), self.rules.heartbeat_ms),
         ]

@@ -20,6 +20,8 @@ class TimerKind(IntEnum):
     """The clock has passed the parent's time, or a slowed proposer may go on (Blocks 3, Agreement 8)."""
     LANE = 7
     """Own batches that lack a certificate are sent again."""
+    FORWARD = 8
+    """Polkas and commits go to who has not shown that it knows them (Agreement 1)."""
 
 
 class Timer(msgspec.Struct, frozen=True):

@@ -231,19 +231,19 @@ class ConsensusHost:
     # --- what is sent or sent again ---------------------------------------------------------------
 
     def _send_certificate(self, effect: SendCertificate) -> None:
-        self._send(effect.link, Kind.CERTIFICATE, encode_message(effect.certificate))
+        message = encode_message(effect.certificate)
+        if effect.link is not None:
+            self._outbox.send(effect.link, Kind.CERTIFICATE, message)
+            return
+        for link in self._outbox.links():
+            if self._outbox.validator_of(link) not in effect.besides:
+                self._outbox.send(link, Kind.CERTIFICATE, message)
 
     def _send_tip_certificate(self, effect: SendTipCertificate) -> None:
         stored = self._batches.get(effect.certificate.digest)
         if stored is not None:
             self._certified(stored.hashes)
-        self._send(None, Kind.TIP_CERTIFICATE, encode_message(effect.certificate))
-
-    def _send(self, link: int | None, kind: Kind, message: bytes) -> None:
-        if link is None:
-            self._outbox.broadcast(kind, message)
-        else:
-            self._outbox.send(link, kind, message)
+        self._outbox.broadcast(Kind.TIP_CERTIFICATE, encode_message(effect.certificate))
 
     def _send_committed(self, effect: SendCommitted) -> None:
         committed = self._committed(effect.height)

@@ -18,6 +18,9 @@ class Outbox(Protocol):
     def link_of(self, validator: bytes) -> int | None:
         """Return the link on which a validator proved its key, if there is one."""
 
+    def validator_of(self, link: int) -> bytes | None:
+        """Return the validator key that the peer proved to hold, if any."""
+
     def links(self) -> list[int]:
         """Return the numbers of all links."""
 

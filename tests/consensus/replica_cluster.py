@@ -206,7 +206,9 @@ class Peer:
                     self, cluster.peers[effect.link - 1], CertificateReceived(self.number + 1, certificate)
                 )
             else:
-                cluster.broadcast(self, lambda link: CertificateReceived(link, certificate))
+                for peer in cluster.others(self):
+                    if peer.key not in effect.besides:
+                        cluster.send(self, peer, CertificateReceived(self.number + 1, certificate))
         elif isinstance(effect, SendTipCertificate):
             tip = effect.certificate
             cluster.broadcast(self, lambda link: TipCertificateReceived(link, tip))
