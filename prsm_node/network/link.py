@@ -28,9 +28,9 @@ WRITE_BYTES_MAX = 65_000  # a full Yamux frame is split into two Noise messages
 READ_BYTES_MAX = 256 * 1024
 # Frames judged before other tasks get a turn: 16 x 110 us is 2 ms.
 FRAMES_AT_ONCE = 16
-# A lone transfer is six writes on a link in 50 ms, then silence; five in a row of them in 250 ms are load.
+# A lone transfer is four such messages on a link; five of them in 250 ms are load.
 BUSY_WINDOW_S = 0.25
-BUSY_WRITES = 12
+BUSY_MESSAGES = 20
 GATHER_S = 0.04
 # Numbers of our heartbeats whose echo is awaited; the link ends long before there are more.
 HEARTBEATS_HELD = 64
@@ -120,7 +120,7 @@ class Link:
         self._last_heartbeat = 0
         self._last_heartbeat_at = 0.0
         self._window_began = self._wrote_at = 0.0
-        self._writes = 0
+        self._spread_before = 0
         self._busy = False
 
     @property
@@ -276,12 +276,11 @@ class Link:
         """On a busy link, let what is not urgent gather: a write costs both ends 0.5 ms, however long."""
         now = trio.current_time()
         if now - self._window_began >= BUSY_WINDOW_S:
-            self._busy = self._writes >= BUSY_WRITES
-            self._window_began, self._writes = now, 0
+            self._busy = self.outbox.spread - self._spread_before >= BUSY_MESSAGES
+            self._window_began, self._spread_before = now, self.outbox.spread
         if self._busy:
             with trio.move_on_at(self._wrote_at + GATHER_S):
                 await self.outbox.wait_urgent()
-        self._writes += 1
         self._wrote_at = trio.current_time()
 
     async def _live(self) -> None:

@@ -41,6 +41,8 @@ class Outbox:
         self._awake = trio.Event()
         self._urgent = trio.Event()
         self._left = trio.Event()
+        self.spread = 0
+        """Messages of dissemination queued so far: they tell a busy link from one with a lone transfer."""
         self.lost = 0
         """Messages dropped because a queue was full."""
 
@@ -59,6 +61,8 @@ class Outbox:
         self._awake.set()
         if kind in URGENT:
             self._urgent.set()
+        elif KINDS[kind].priority is Priority.DISSEMINATION:
+            self.spread += 1
 
     def take(self) -> tuple[Kind, list[bytes]] | None:
         """Return what the next frame carries: the most urgent kind's messages, the oldest first."""
