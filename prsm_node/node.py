@@ -192,6 +192,7 @@ class Node:
                 listen = await nursery.start(self.links.run)
                 await nursery.start(self.fetcher.run)
                 for task in (
+                    self.host.run,
                     self.host.timers.run,
                     self.inbound.run,
                     self.executor.run,

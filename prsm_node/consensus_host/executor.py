@@ -235,8 +235,9 @@ class Executor:
         return min((position for position in held if position is not None), default=self._journal.end)
 
     async def commit(self) -> None:
-        """Make the state durable as it stands."""
-        await self._state.commit(self._meta)
+        """Make the state durable as it stands, after all that it points to in the journal: a mark beyond what
+        the disk holds would have the next run read from the middle of its own records."""
+        await self._state.commit(self._meta, self._journal.flush)
 
     def _meta(self, height: int) -> dict[bytes, bytes]:
         assert height == self.mark.height, f"the state is at {height}, the chain at {self.mark.height}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
+import trio
 from msgspec.structs import replace
 
 from consensus.blocks import CheckedProposal
@@ -50,6 +51,7 @@ from prsm_node.consensus_host.outbox import Outbox
 from prsm_node.consensus_host.records import KeptBatch, RecordKind, encode_record
 from prsm_node.consensus_host.signer import Signer
 from prsm_node.consensus_host.timers import Timers
+from prsm_node.errors import OperatorError
 from prsm_node.storage.journal import Journal
 from prsm_node.wire.frames import encode_message
 from prsm_node.wire.kinds import Kind
@@ -61,7 +63,7 @@ EVIDENCE_MAX = 256
 """Proofs kept in memory; one a validator is enough to convict."""
 
 
-class Halted(Exception):
+class Halted(OperatorError):
     """Two decisions at one height were proven; the daemon ends and says so."""
 
 
@@ -116,21 +118,35 @@ class ConsensusHost:
         self._now_ms = now_ms
         self._inputs: deque[Input] = deque()
         self._stepping = False
+        self._failure: Exception | None = None
+        self._failed = trio.Event()
         self._sealed: tuple[bytes, Sequence[bytes]] = (b"", ())
         self._guard_position = guard_position
         self._proposals_from: int | None = None
 
+    async def run(self) -> None:
+        """Raise what ended the replica. A link's handler may have met it, and a link outlives its faults."""
+        await self._failed.wait()
+        assert self._failure is not None, "an end has its reason"
+        raise self._failure
+
     def feed(self, happened: Input) -> None:
-        """Give the replica an input and perform what follows. May be called while performing: inputs
-        queue."""
+        """Give the replica an input and perform what follows. May be called while performing: inputs queue.
+
+        Raise what an effect raises. What was asked after it is not done, so nothing is done any more.
+        """
         self._inputs.append(happened)
-        if self._stepping:
+        if self._stepping or self._failure is not None:
             return
         self._stepping = True
         try:
             while self._inputs:
                 for effect in self.replica.step(self._inputs.popleft(), self._now_ms()):
                     PERFORM[type(effect)](self, effect)
+        except Exception as error:
+            self._failure = error
+            self._failed.set()
+            raise
         finally:
             self._stepping = False
 
@@ -314,7 +330,7 @@ class ConsensusHost:
 
     def _halt(self, effect: Halt) -> None:
         log.critical("halted", reason=effect.reason)
-        raise Halted(effect.reason)
+        raise Halted(f"{effect.reason}; this node stopped: trust no block since, and ask the other operators")
 
 
 PERFORM: dict[type[Effect], Callable[[ConsensusHost, Any], None]] = {

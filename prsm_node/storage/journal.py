@@ -92,6 +92,7 @@ class Journal:
         self._flushes: deque[tuple[int, trio.Event]] = deque()
         self._readers: OrderedDict[int, int] = OrderedDict()
         self._wake = trio.Event()
+        self._overrun: JournalFull | None = None
         self._rolling = False
         self._ended = False
 
@@ -182,20 +183,24 @@ class Journal:
     def append(self, kind: int, *buffers: bytes, then: Callable[[], None] | None = None) -> int:
         """Queue a record and return its position at once; `then` is called on the loop when it is durable.
 
-        Callbacks run in the order of appending. Raise JournalFull, or the StorageError that ended it all.
+        Callbacks run in the order of appending. Raise the StorageError that ended it all. JournalFull does so
+        too, or a record that a caller in another task could not place would be missing without a word.
         """
-        if self._writer.failure is not None:
-            raise self._writer.failure
+        failure = self._writer.failure or self._overrun
+        if failure is not None:
+            raise failure
         if self._ended:
             raise StorageError(f"the journal in {self._directory} has ended; nothing more can be kept")
         assert 1 <= kind <= 255, f"a record of kind {kind}"
         length = sum(map(len, buffers))
         assert length <= RECORD_BYTES_MAX, f"a record of {length} bytes"
         if self._queued_bytes + length > self._queue_bytes_max:
-            raise JournalFull(
+            self._overrun = JournalFull(
                 f"{self._queued_bytes >> 20} MiB wait for the disk of {self._directory}, which "
                 f"does not keep up; check its health"
             )
+            self._wake.set()
+            raise self._overrun
         size = RECORD_HEADER_BYTES + length
         offset = self._ends[self._segment]
         if offset + size > self._segment_bytes and offset > SEGMENT_HEADER.size and not self._rolling:
@@ -244,8 +249,9 @@ class Journal:
                 if self._inline:
                     self._writer.write_queued()
                 self._acknowledge()
-                if self._writer.failure is not None:
-                    raise self._writer.failure
+                failure = self._writer.failure or self._overrun
+                if failure is not None:
+                    raise failure
         finally:
             self._ended = True
             if self._inline:
@@ -253,6 +259,8 @@ class Journal:
             else:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._writer.stop)
+            # Durable, though nobody is told any more: who waits in `flush` may go on.
+            self._acknowledged += len(self._writer.done)
             self.close()
 
     def _report(self, token: trio.lowlevel.TrioToken) -> None:

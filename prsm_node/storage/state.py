@@ -305,17 +305,24 @@ class State:
             return self._staged[key]
         return self._environment.get(self._environment.meta, _OWN + key)
 
-    async def commit(self, meta: Callable[[int], Mapping[bytes, bytes]] | None = None) -> None:
+    async def commit(
+        self,
+        meta: Callable[[int], Mapping[bytes, bytes]] | None = None,
+        rests_on: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Make what was executed so far durable, in one transaction, while the loop goes on.
 
         `meta` is called with the height that the commit will make durable and gives values to keep with it,
-        e.g. from where the journal is needed. Raise StorageError: nothing was written, and the next commit
-        tries it again. Once begun it is carried out even if cancelled.
+        e.g. from where the journal is needed. `rests_on` returns when what the state points to, the bodies in
+        the journal, is durable, or raises StorageError. Raise StorageError: nothing was written, and the next
+        commit tries it again. Once begun it is carried out even if cancelled.
         """
         async with self._committing:
             with trio.CancelScope(shield=True):
                 frozen = self._freeze(meta)
                 try:
+                    if rests_on is not None:
+                        await rests_on()
                     await self._write(frozen)
                 except BaseException:
                     self._thaw(frozen)

@@ -224,10 +224,10 @@ async def test_the_queue_has_a_bound_and_says_that_the_disk_stands_still(tmp_pat
         journal.append(1, bytes(1_000))
     with pytest.raises(JournalFull, match="does not keep up"):
         journal.append(1, bytes(1_000))
-    async with running(journal):
-        await journal.flush()
-        journal.append(1, bytes(1_000))
-        await journal.flush()
+    # Its owner hears of it too: a caller whose exceptions are taken for a peer's fault must not hide it.
+    with pytest.raises(JournalFull):
+        await journal.run()
+    assert payloads_in(tmp_path) == [bytes(1_000)] * 9, "what was queued before is kept"
 
 
 async def test_a_failed_write_acknowledges_nothing_and_ends_the_journal(tmp_path: Path) -> None:
