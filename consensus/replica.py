@@ -8,18 +8,17 @@ dissemination/'s. PROTOCOL.md's sections are named where a rule of theirs is app
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from consensus.agreement.height import BuildBlock, Decided, Height, Outcome, Propose
 from consensus.agreement.timeouts import VOTE_FLOOR_MS, Timeouts
 from consensus.agreement.unchecked import UncheckedVotes
-from consensus.blocks import EMPTY_EVIDENCE, Block, CheckedProposal, Proposal, block_digest
+from consensus.blocks import EMPTY_EVIDENCE, Block, Proposal, block_digest
 from consensus.certificates import Certificate, CheckedCertificate
 from consensus.chain import Chain, ChainStart
 from consensus.dissemination.acknowledgements import TipCertificate
 from consensus.dissemination.batches import BatchHeader
 from consensus.dissemination.lanes import Lanes
 from consensus.dissemination.tips import TipsVerdict, judge_tips, next_tips
+from consensus.early import EarlyMessages
 from consensus.effects import (
     CastProposal,
     CatchUp,
@@ -31,11 +30,9 @@ from consensus.effects import (
     Halt,
     SendBatchAgain,
     SendCertificate,
-    SendCommitted,
     SendTipCertificate,
     SetTimer,
     StopVoting,
-    StrengthenCommit,
 )
 from consensus.guard import Guard
 from consensus.inputs import (
@@ -47,7 +44,6 @@ from consensus.inputs import (
     BlockReceived,
     CertificateReceived,
     Input,
-    Link,
     PeerHeightChanged,
     ProposalCast,
     ProposalReceived,
@@ -60,47 +56,18 @@ from consensus.inputs import (
     VotesChecked,
     VotingAllowed,
 )
+from consensus.judgement import Judged, is_timely, is_well_placed
 from consensus.quorum import is_third
+from consensus.recent import RecentHeights
+from consensus.rules import Rules
 from consensus.timers import Timer, TimerKind
 from consensus.validators import ValidatorSet
-from consensus.votes import Vote, VoteKind
+from consensus.votes import Vote
 
-RECENT_HEIGHTS = 4
-"""Late precommits are gathered for so many decided heights (Agreement 7)."""
-EARLY_VOTES_MAX = 512
-"""A link: one coming height of 256 validators x 2 kinds. Lost ones are sent again."""
-EARLY_PROPOSALS_MAX = 4
 FORWARD_MS = 40
 """A polka is forwarded before its round can end, which takes VOTE_FLOOR_MS. Most often everybody has shown by
 then that it needs none: certificates to all would be half of a height's messages."""
 assert FORWARD_MS * 4 < VOTE_FLOOR_MS, "a forwarded polka must arrive while its round lasts"
-ANSWERED_MAX = 1_024
-"""Links remembered for that; a number is new for each connection."""
-ANSWER_EVERY_MS = 200
-"""A link is told of a decided height so often at most, so that old votes are no lever."""
-
-
-class Rules(msgspec.Struct, frozen=True):
-    """What all validators of a network agree on, from its genesis."""
-
-    window: int = 32
-    advance_max: int = 32
-    heartbeat_ms: int = 10_000
-    resend_ms: int = 500
-    precision_ms: int = 500
-    delay_ms: int = 2_000
-    lag_max: int = 16
-    """L: a proposer slows down while a third of the power lags by more heights (Agreement 8)."""
-    slow_down_ms: int = 250
-
-
-class Judged(msgspec.Struct):
-    """A proposal of the current height on its way to a verdict."""
-
-    link: Link
-    proposal: CheckedProposal
-    value: bytes
-    timely: bool
 
 
 class Replica:
@@ -133,14 +100,11 @@ class Replica:
         self._build_round: int | None = None
         self._held_decision: Decided | None = None
         self._slowed_at: int | None = None
-        self._recent: dict[int, tuple[Height, set[tuple[bytes, int, int]]]] = {}
-        self._early_votes: dict[Link, list[Vote]] = {}
-        self._early_proposals: list[tuple[Link, CheckedProposal]] = []
-        self._answered: dict[Link, int] = {}
+        self._recent = RecentHeights()
+        self._early = EarlyMessages()
         self._heartbeat_due = False
         self._unordered = 0
         self._polkas: list[CheckedCertificate] = []
-        self._reached: dict[bytes, int] = {}
         self._peer_heights: dict[bytes, int] = {}
         self.height = self._open(first, guard)
         self.unchecked = UncheckedVotes()
@@ -231,11 +195,7 @@ class Replica:
         if height == self.height.height:
             polkas, self._polkas = self._polkas, []
             return [SendCertificate(polka) for polka in polkas]
-        recent = self._recent.get(height)
-        if recent is None or recent[0].decided is None:
-            return []
-        ahead = tuple(voter for voter, reached in self._reached.items() if reached > height)
-        return [SendCertificate(recent[0].decided.certificate, besides=ahead)]
+        return self._recent.forward(height)
 
     def _wake(self, now_ms: int) -> list[Effect]:
         """Agreement 3: round 0 begins with the first reason to have a block."""
@@ -268,46 +228,23 @@ class Replica:
                 return []
             return self._check(self.unchecked.add(link, vote, self.height))
         if vote.height > self.height.height:
-            held = self._early_votes.setdefault(link, [])
-            if vote.height <= self.height.height + 2 and len(held) < EARLY_VOTES_MAX:
-                held.append(vote)
+            self._early.keep_vote(link, vote, self.height.height)
             return []
-        return self._late_vote(vote, link, now_ms)
+        return self._recent.late_vote(vote, link, now_ms)
 
     def _check(self, votes: tuple[Vote, ...]) -> list[Effect]:
         return [CheckVotes(votes)] if votes else []
 
-    def _late_vote(self, vote: Vote, link: Link, now_ms: int) -> list[Effect]:
-        recent = self._recent.get(vote.height)
-        if recent is not None:
-            height, seen = recent
-            place = (vote.voter, vote.round, vote.kind)
-            if place not in seen and height.validators.power(vote.voter) > 0 and len(seen) < EARLY_VOTES_MAX:
-                seen.add(place)
-                wanted = vote.kind is VoteKind.PRECOMMIT and height.wants_late_precommit(vote)
-                return [CheckVotes((vote,))] if wanted else []
-        # It was sent again, or it is old: its sender lags (Agreement 2).
-        if now_ms - self._answered.get(link, -ANSWER_EVERY_MS) < ANSWER_EVERY_MS:
-            return []
-        if len(self._answered) >= ANSWERED_MAX:
-            self._answered.clear()
-        self._answered[link] = now_ms
-        return [SendCommitted(vote.height, link)]
-
     def _votes_checked(self, happened: VotesChecked, now_ms: int) -> list[Effect]:
         effects: list[Effect] = []
         for vote in happened.good:
-            # Who votes at a height has decided the one before.
-            self._reached[vote.voter] = max(vote.height, self._reached.get(vote.voter, 0))
+            self._recent.reached(vote)
         now = [vote for vote in happened.good if vote.height == self.height.height]
         late = [vote for vote in happened.good if vote.height < self.height.height]
         if now:
             effects += self._follow(self.height.receive_votes(now, now_ms), now_ms)
         for vote in late:
-            recent = self._recent.get(vote.height)
-            stronger = recent[0].late_precommits([vote]) if recent is not None else None
-            if stronger is not None:
-                effects.append(StrengthenCommit(stronger))
+            effects += self._recent.strengthen(vote)
         return effects
 
     def _vote_cast(self, happened: VoteCast, now_ms: int) -> list[Effect]:
@@ -324,31 +261,15 @@ class Replica:
         if certificate.height > self.height.height:
             return [CatchUp(certificate.height, happened.link)]
         if certificate.height < self.height.height:
-            return self._second_decision(certificate)
+            return self._recent.second_decision(certificate)
         return self._follow(self.height.receive_certificate(certificate, now_ms, happened.link), now_ms)
-
-    def _second_decision(self, certificate: CheckedCertificate) -> list[Effect]:
-        recent = self._recent.get(certificate.height)
-        decided = recent[0].decided if recent is not None else None
-        if (
-            decided is None
-            or certificate.kind is not VoteKind.PRECOMMIT
-            or decided.value == certificate.value
-        ):
-            return []
-        return [
-            Halt(
-                f"two blocks are certified at height {certificate.height}; "
-                "a third of the power or more is faulty"
-            )
-        ]
 
     def _block_received(self, happened: BlockReceived, now_ms: int) -> list[Effect]:
         block, certificate = happened.block, happened.certificate
         if block.height > self.height.height:
             return [CatchUp(block.height, happened.link)]
         if block.height < self.height.height:
-            return self._second_decision(certificate)
+            return self._recent.second_decision(certificate)
         value = block_digest(block)
         assert certificate.value == value, "the host hands in a block only with its own certificate"
         if block.parent != self.chain.digest:
@@ -365,20 +286,12 @@ class Replica:
     def _proposal_received(self, happened: ProposalReceived, now_ms: int) -> list[Effect]:
         proposal = happened.proposal
         if proposal.height == self.height.height + 1:
-            if len(self._early_proposals) < EARLY_PROPOSALS_MAX:
-                self._early_proposals.append((happened.link, proposal))
+            self._early.keep_proposal(happened.link, proposal)
             return []
         if proposal.height != self.height.height:
             return []
-        block = proposal.block
-        age_ms = now_ms - block.time_ms
-        # Blocks 3: precision and delay, widening with the round; judged by the clock of arrival.
-        timely = (
-            -self.rules.precision_ms
-            <= age_ms
-            <= self.rules.precision_ms + self.rules.delay_ms * (proposal.round + 1)
-        )
-        judged = Judged(happened.link, proposal, block_digest(block), timely)
+        timely = is_timely(proposal, self.rules, now_ms)
+        judged = Judged(happened.link, proposal, block_digest(proposal.block), timely)
         effects: list[Effect] = []
         if proposal.polka is not None:
             polka = CheckedCertificate(proposal.polka)
@@ -390,7 +303,7 @@ class Replica:
     def _judge(self, judged: Judged, now_ms: int) -> list[Effect]:
         """Blocks 2: pure of block and chain, but for certificates that are missing, which are fetched."""
         proposal, block = judged.proposal, judged.proposal.block
-        valid = self._well_placed(proposal)
+        valid = is_well_placed(proposal, self.chain, self.height.validators)
         effects: list[Effect] = []
         if valid:
             verdict, missing = judge_tips(self.lanes, block.tips)
@@ -408,19 +321,6 @@ class Replica:
         self._blocks[judged.value] = block
         received = self.height.receive_proposal(proposal, judged.value, valid, judged.timely, now_ms)
         return effects + self._follow(received, now_ms)
-
-    def _well_placed(self, proposal: CheckedProposal) -> bool:
-        block = proposal.block
-        after = self.chain.validators(block.height + 1)
-        return (
-            block.parent == self.chain.digest
-            and block.time_ms > self.chain.time_ms
-            and (proposal.valid_round >= 0 or block.proposer == proposal.proposer)
-            and self.height.validators.power(block.proposer) > 0
-            and block.evidence == EMPTY_EVIDENCE
-            and after is not None
-            and block.next_validators == after.hash
-        )
 
     def _judge_waiting(self, now_ms: int) -> list[Effect]:
         effects: list[Effect] = []
@@ -525,15 +425,13 @@ class Replica:
         self.lanes.commit(block.tips)
         before = self.height
         self.timeouts = before.measured(now_ms)
-        self._recent[block.height] = (before, set())
-        self._recent.pop(block.height - RECENT_HEIGHTS, None)
+        self._recent.add(before)
         validators = self.chain.validators(block.height + 1)
         assert validators is not None, f"the set of {block.height + 1} is unknown"
         if validators is not before.validators:
             self.lanes.change_set(validators)
         self._waiting, self._blocks, self._build_round, self._heartbeat_due = {}, {}, None, False
         self._polkas.clear()
-        self._reached = {voter: at for voter, at in self._reached.items() if validators.power(voter) > 0}
         for vote in decided.certificate.votes:
             # Who votes at a height computed the root after height - 2 (Blocks 5).
             self._keep_up(vote.voter, block.height - 2)
@@ -551,14 +449,12 @@ class Replica:
     def _take_early(self, now_ms: int) -> list[Effect]:
         effects: list[Effect] = []
         height = self.height.height
-        proposals, self._early_proposals = self._early_proposals, []
-        votes, self._early_votes = self._early_votes, {}
+        proposals, votes = self._early.take()
         for link, proposal in proposals:
             effects += self._proposal_received(ProposalReceived(link, proposal), now_ms)
-        for link, held in votes.items():
-            for vote in held:
-                if vote.height >= height:
-                    effects += self._vote_received(VoteReceived(link, vote), now_ms)
+        for link, vote in votes:
+            if vote.height >= height:
+                effects += self._vote_received(VoteReceived(link, vote), now_ms)
         return effects
 
     def _block_executed(self, happened: BlockExecuted, now_ms: int) -> list[Effect]:

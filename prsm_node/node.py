@@ -23,7 +23,8 @@ from consensus.dissemination.batches import batch_digest
 from consensus.effects import StopVoting
 from consensus.guard import Guard
 from consensus.inputs import BlockExecuted, PeerHeightChanged, ProposalReceived, Started, VotingAllowed
-from consensus.replica import Replica, Rules
+from consensus.replica import Replica
+from consensus.rules import Rules
 from consensus.validators import ValidatorSet
 from prsm_node import __version__, daemon_lock
 from prsm_node import genesis as genesis_document
@@ -58,6 +59,7 @@ from prsm_node.network.links import Links
 from prsm_node.node_view import RunningNode
 from prsm_node.observability import logs
 from prsm_node.peer_outbox import PeerOutbox
+from prsm_node.storage.errors import StorageError
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.state import Execution, State
 from prsm_node.sync.blocks import BlockSync
@@ -91,16 +93,18 @@ async def run(home: Home, config: Config, passphrase: Passphrase) -> None:
         validator_key = unlock(home.validator_key, KeyKind.VALIDATOR, passphrase)
         node = Node(home, config, node_key, validator_key)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_end_on_signal, nursery.cancel_scope)
+            nursery.start_soon(_end_on_signal, node, nursery.cancel_scope)
             await node.run(lock.announce)
             nursery.cancel_scope.cancel()
 
 
-async def _end_on_signal(scope: trio.CancelScope) -> None:
+async def _end_on_signal(node: "Node", scope: trio.CancelScope) -> None:
+    """End in order at the first signal, at once at the second: the journal has all that was promised."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for number in signals:
             log.info("stopping", signal=signal.Signals(number).name)
-            scope.cancel()
+            if not node.stop():
+                scope.cancel()
 
 
 class Session:
@@ -138,6 +142,7 @@ class Node:
         self._told: list[Callable[[Final], None]] = []
         self._heights = trio.Event()
         self._recovering = True
+        self._up = False
 
         self.journal = Journal.open(home.journal)
         self.state = State.open(
@@ -222,6 +227,7 @@ class Node:
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(*GC_THRESHOLDS)
+                self._up = True
                 await self._stop.wait()
                 await self.executor.commit()
                 nursery.cancel_scope.cancel()
@@ -239,6 +245,11 @@ class Node:
             assert root is not None, "the genesis has a root"
             mark = first_mark(self.network, self.genesis.time_ms, root, self.journal.begin)
         begin = mark.journal_from
+        if not self.journal.begin <= begin <= self.journal.end:
+            raise StorageError(
+                f"the journal in {self.home.journal} lacks what the state in {self.home.state} rests on, and with "
+                f"it what this node signed; restore it, or remove both to sync anew with a key that never voted"
+            )
         self.executor = Executor(
             state=self.state,
             mark=mark,
@@ -343,9 +354,11 @@ class Node:
         self._told.append(told)
         return lambda: self._told.remove(told)
 
-    def stop(self) -> None:
-        """Begin a clean end and return at once."""
+    def stop(self) -> bool:
+        """Begin a clean end and return at once; False where one is under way, or the start still is."""
+        begins = self._up and not self._stop.is_set()
         self._stop.set()
+        return begins
 
     def _forward(self, author: bytes, raws: list[bytes]) -> bool:
         link = self.outbox.link_of(author)

@@ -54,7 +54,8 @@ from consensus.inputs import (
     VotesChecked,
     VotingAllowed,
 )
-from consensus.replica import Replica, Rules
+from consensus.replica import Replica
+from consensus.rules import Rules
 from consensus.validators import ValidatorSet
 from consensus.votes import CheckedVote
 

@@ -1,0 +1,100 @@
+"""The last few decided heights: late precommits, laggards, a second decision (Agreement 1, 2, 7; Evidence)."""
+
+from consensus.agreement.height import Height
+from consensus.certificates import CheckedCertificate
+from consensus.effects import CheckVotes, Effect, Halt, SendCertificate, SendCommitted, StrengthenCommit
+from consensus.inputs import Link
+from consensus.votes import CheckedVote, Vote, VoteKind
+
+HEIGHTS = 4
+"""Late precommits are gathered for so many decided heights (Agreement 7)."""
+LINK_VOTES_MAX = 512
+"""Of one height: 256 validators x 2 kinds."""
+LINKS_MAX = 1_024
+"""Links remembered; a number is new for each connection."""
+ANSWER_EVERY_MS = 200
+"""A link is told of a decided height so often at most, so that old votes are no lever."""
+
+
+class _Decided:
+    def __init__(self, height: Height) -> None:
+        self.height = height
+        self.seen: dict[Link, set[tuple[bytes, int, int]]] = {}
+        """By link: an unchecked vote takes no slot of another link's."""
+
+    def first(self, vote: Vote, link: Link) -> bool:
+        """Whether this link brings this vote for the first time."""
+        if link not in self.seen and len(self.seen) >= LINKS_MAX:
+            return False
+        seen = self.seen.setdefault(link, set())
+        place = (vote.voter, vote.round, vote.kind)
+        if place in seen or len(seen) >= LINK_VOTES_MAX:
+            return False
+        seen.add(place)
+        return True
+
+
+class RecentHeights:
+    """What outlives a height."""
+
+    def __init__(self) -> None:
+        self._decided: dict[int, _Decided] = {}
+        self._reached: dict[bytes, int] = {}
+        """The greatest height at which each validator was seen to vote."""
+        self._answered: dict[Link, int] = {}
+
+    def add(self, height: Height) -> None:
+        """Keep a height that was just decided, and forget the oldest."""
+        self._decided[height.height] = _Decided(height)
+        self._decided.pop(height.height - HEIGHTS, None)
+        members = height.validators
+        self._reached = {voter: at for voter, at in self._reached.items() if members.power(voter) > 0}
+
+    def reached(self, vote: CheckedVote) -> None:
+        """Who votes at a height has decided the one before."""
+        self._reached[vote.voter] = max(vote.height, self._reached.get(vote.voter, 0))
+
+    def late_vote(self, vote: Vote, link: Link, now_ms: int) -> list[Effect]:
+        """Take an unchecked vote for a decided height: it may strengthen its commit, or its sender lags."""
+        decided = self._decided.get(vote.height)
+        if decided is not None and decided.first(vote, link):
+            wanted = vote.kind is VoteKind.PRECOMMIT and decided.height.wants_late_precommit(vote)
+            return [CheckVotes((vote,))] if wanted else []
+        # It was sent again, or it is old: its sender lags (Agreement 2).
+        if now_ms - self._answered.get(link, -ANSWER_EVERY_MS) < ANSWER_EVERY_MS:
+            return []
+        if len(self._answered) >= LINKS_MAX:
+            self._answered.clear()
+        self._answered[link] = now_ms
+        return [SendCommitted(vote.height, link)]
+
+    def strengthen(self, vote: CheckedVote) -> list[Effect]:
+        """Add a checked late precommit to its height's certificate (Agreement 7)."""
+        decided = self._decided.get(vote.height)
+        stronger = decided.height.late_precommits([vote]) if decided is not None else None
+        return [StrengthenCommit(stronger)] if stronger is not None else []
+
+    def forward(self, height: int) -> list[Effect]:
+        """Send a commit to all who have not shown by a vote above it that they have it (Agreement 1)."""
+        decided = self._decided.get(height)
+        if decided is None or decided.height.decided is None:
+            return []
+        ahead = tuple(voter for voter, reached in self._reached.items() if reached > height)
+        return [SendCertificate(decided.height.decided.certificate, besides=ahead)]
+
+    def second_decision(self, certificate: CheckedCertificate) -> list[Effect]:
+        """Whoever meets a second decision stops and says so (PROTOCOL, Evidence)."""
+        recent = self._decided.get(certificate.height)
+        decided = recent.height.decided if recent is not None else None
+        if (
+            decided is None
+            or certificate.kind is not VoteKind.PRECOMMIT
+            or decided.value == certificate.value
+        ):
+            return []
+        return [
+            Halt(
+                f"two blocks are certified at height {certificate.height}; a third of the power or more "
+                "is faulty"
+            )
+        ]
