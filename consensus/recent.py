@@ -1,4 +1,4 @@
-"""The last few decided heights: late precommits, laggards, a second decision (Agreement 1, 2, 7; Evidence)."""
+"""The last decided heights: late precommits, laggards, a second decision (Agreement 1, 2, 7; Evidence)."""
 
 from consensus.agreement.height import Height
 from consensus.certificates import CheckedCertificate
