@@ -247,8 +247,8 @@ class Node:
         begin = mark.journal_from
         if not self.journal.begin <= begin <= self.journal.end:
             raise StorageError(
-                f"the journal in {self.home.journal} lacks what the state in {self.home.state} rests on, and with "
-                f"it what this node signed; restore it, or remove both to sync anew with a key that never voted"
+                f"the journal in {self.home.journal} lacks what the state in {self.home.state} rests on, and "
+                f"what this node signed; restore it, or remove both and sync anew with another validator key"
             )
         self.executor = Executor(
             state=self.state,

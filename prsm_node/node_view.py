@@ -109,7 +109,7 @@ class RunningNode:
                 name=validator.name,
                 power=validator.power,
                 this_node=validator.key == node.me,
-                connected=validator.key == node.me or node.outbox.link_of(validator.key) is not None,
+                connected=validator.key == node.me or node.outbox.sessions(validator.key, 0) > 0,
             )
             for validator in node.state.validators(node.state.height + 1)
         ]

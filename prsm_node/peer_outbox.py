@@ -19,8 +19,12 @@ class PeerOutbox:
         return self._links.send(link, kind, message)
 
     def link_of(self, validator: bytes) -> int | None:
+        """Return the link to a validator; None where there is none.
+
+        None too where a twin shows the same key: what is meant for the one that votes goes to all then.
+        """
         links = self._links.links_of_validator(validator)
-        return links[0].number if links else None
+        return links[0].number if len(links) == 1 else None
 
     def links(self) -> list[int]:
         return [link.number for link in self._links.links()]

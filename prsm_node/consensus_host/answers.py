@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from consensus.guard import Step
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.fetcher import BlockAnswer
 from prsm_node.consensus_host.host import ConsensusHost
@@ -29,6 +30,8 @@ from prsm_node.wire.payloads import (
 
 BLOCKS_BYTES_MAX = 4 << 20
 """Of one answer to BlocksWanted: 8 answers under way are 32 MiB."""
+DECISIONS_LOOKED_AT = 64
+"""For the last vote of a key. One that is silent for longer has nothing at stake at the heights to come."""
 
 
 class SyncedBlock(msgspec.Struct, frozen=True, array_like=True):
@@ -142,9 +145,19 @@ class Answers:
         return _encode(max(known))
 
     def _signed(self, link: int, wanted: SignedWanted) -> bytes | None:
-        height, round_, step = self._host.checks.signed.get(wanted.validator, (0, 0, 0))
+        heard = self._host.checks.signed.get(wanted.validator, (0, 0, 0))
+        height, round_, step = max(heard, self._last_precommit(wanted.validator))
         elsewhere = self._sessions(wanted.validator, link) > 0
         return _encode(SignedPlace(height, round_, step, elsewhere))
+
+    def _last_precommit(self, validator: bytes) -> tuple[int, int, int]:
+        """Return where a decision last shows its precommit: what was heard is lost by a restart."""
+        top = self._state.height
+        for height in range(top, max(0, top - DECISIONS_LOOKED_AT), -1):
+            stored = self._state.block(height)
+            if stored is not None and any(vote.voter == validator for vote in stored.commit.votes):
+                return height, stored.commit.round, int(Step.PRECOMMIT)
+        return 0, 0, 0
 
 
 ANSWERS: dict[type[Any], Callable[[Answers, int, Any], bytes | None]] = {

@@ -7,6 +7,7 @@ the replica then starts above it with the lock, the valid value and the acknowle
 from collections.abc import Callable
 
 import msgspec
+import trio
 
 from consensus.agreement.height import diverged_after
 from consensus.blocks import CheckedProposal
@@ -79,6 +80,7 @@ async def _execute_known(decisions: dict[int, KeptDecision], executor: Executor)
         del decisions[decision.block.height]
         executor.execute_decided(decision.block, CheckedCertificate(decision.certificate), batches)
         await executor.commit_if_due()
+        await trio.lowlevel.checkpoint()
 
 
 def restore_lanes(lanes: Lanes, batches: BatchStore, recovered: Recovered, me: bytes | None) -> None:
