@@ -37,6 +37,9 @@ def reported(command: Callable[[], object]) -> int:
     except OperatorError as error:
         _say(str(error))
         return NOT_DONE
+    except BaseExceptionGroup as group:
+        _say(_sentence_of(group))
+        return NOT_DONE
     except BrokenPipeError:
         # Who read our output has gone, as `head` does; Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,6 +50,20 @@ def reported(command: Callable[[], object]) -> int:
         _say(f"{error.filename}: {(error.strerror or type(error).__name__).lower()}")
         return NOT_DONE
     return outcome if isinstance(outcome, int) else 0
+
+
+def _sentence_of(group: BaseExceptionGroup[BaseException]) -> str:
+    """Return what tasks that ended together say, if all of it is the operator's; else raise the group.
+
+    One full disk is met by several rooms at once: the first to say so stands for all.
+    """
+    _, others = group.split(OperatorError)
+    if others is not None:
+        raise group
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return str(first)
 
 
 def _say_usage(error: click.UsageError) -> None:

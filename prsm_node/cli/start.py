@@ -44,22 +44,8 @@ def start(
 
     from prsm_node import node  # loads libp2p
 
-    try:
-        trio.run(node.run, home, config, passphrase)
-    except BaseExceptionGroup as group:
-        raise _for_operators(group) from None
+    trio.run(node.run, home, config, passphrase)
     return 0
-
-
-def _for_operators(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The sentence, where all that went wrong is the operator's to put right; otherwise the group itself."""
-    _, others = group.split(OperatorError)
-    if others is not None:
-        return group
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first
 
 
 def end_with(parent: int) -> None:

@@ -35,5 +35,5 @@ async def test_a_second_decision_met_in_a_links_handler_still_ends_the_daemon() 
         host.feed(Started())  # a link takes what its handlers raise for the peer's fault, and goes on
     host.feed(Started())
     assert replica.steps == 1, "nothing is signed after the end"
-    with pytest.raises(Halted, match="two blocks are certified at height 7; .*stopped"):
+    with pytest.raises(Halted, match=r"two blocks are certified at height 7; .*stopped"):
         await host.run()

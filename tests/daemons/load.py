@@ -18,6 +18,7 @@ from prsm_node.control.protocol import ControlError, Kind
 from prsm_node.control.views import AccountView, FinalBlock, NetworkView
 from prsm_node.identity.addresses import address_of
 from prsm_node.identity.ed25519 import SigningKey
+from prsm_node.ledger.transactions import Transfer
 
 RATE = 40.0
 """Transfers a second for each node."""
@@ -27,12 +28,12 @@ TICK_S = 0.05
 class Sender(threading.Thread):
     """Submits at one node; after it was away, goes on from the nonce that the node then knows."""
 
-    def __init__(self, home: Path, key: SigningKey, rate: float) -> None:
+    def __init__(self, home: Path, key: SigningKey, rate: float, transfers: int) -> None:
         super().__init__(name=f"sender-{home.name}", daemon=True)
         self.accepted: list[bytes] = []
         self.refused: dict[str, int] = {}
         self.ending = threading.Event()
-        self._home, self._key, self._rate = home, key, rate
+        self._home, self._key, self._rate, self._transfers = home, key, rate, transfers
 
     def run(self) -> None:
         while not self.ending.is_set():
@@ -48,7 +49,8 @@ class Sender(threading.Thread):
         purse, due = Purse(self._key, network, account.next_nonce), 0.0
         while not self.ending.wait(TICK_S):
             due = min(due + self._rate * TICK_S, self._rate)
-            raws = [purse.pay(purse.address, 1) for _ in range(int(due))]
+            payment = (Transfer(purse.address, 1),) * self._transfers
+            raws = [purse.pay_many(payment) for _ in range(int(due))]
             due -= len(raws)
             answers = client.ask("submit", list[tuple[bool, str]], transactions=raws) if raws else []
             for raw, (accepted, reason) in zip(raws, answers, strict=True):
@@ -89,8 +91,10 @@ class Follower(threading.Thread):
 
 
 class Load:
-    def __init__(self, homes: Sequence[Path], keys: Sequence[SigningKey], rate: float) -> None:
-        self.senders = [Sender(home, key, rate) for home, key in zip(homes, keys, strict=False)]
+    def __init__(
+        self, homes: Sequence[Path], keys: Sequence[SigningKey], rate: float, transfers: int
+    ) -> None:
+        self.senders = [Sender(home, key, rate, transfers) for home, key in zip(homes, keys, strict=False)]
         self.followers = [Follower(home) for home in homes]
 
     @property
@@ -122,9 +126,11 @@ class Load:
 
 
 @contextmanager
-def load(homes: Sequence[Path], keys: Sequence[SigningKey], rate: float = RATE) -> Iterator[Load]:
-    """Send and follow while in the block; both end with it."""
-    made = Load(homes, keys, rate)
+def load(
+    homes: Sequence[Path], keys: Sequence[SigningKey], rate: float = RATE, transfers: int = 1
+) -> Iterator[Load]:
+    """Send and follow while in the block; both end with it. Each transaction pays `transfers` times."""
+    made = Load(homes, keys, rate, transfers)
     for thread in (*made.followers, *made.senders):
         thread.start()
     try:
