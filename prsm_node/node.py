@@ -371,7 +371,7 @@ class Node:
 
     def _peer_height(self, link: Link, height: int) -> None:
         if height > self.state.height + 1:
-            self.sync.hint(height, link.number)
+            self.sync.wake()
         if link.validator is not None:
             self.host.feed(PeerHeightChanged(link.validator, height))
 
@@ -419,8 +419,18 @@ class Node:
     def take(self, link: int, committed: Committed) -> bool:
         return self.inbound.receive_committed(link, committed)
 
-    def store(self, batch: Batch) -> None:
+    def decided(self, link: int, committed: Committed) -> bool:
+        return self.inbound.decided(link, committed)
+
+    def store(self, batch: Batch) -> bool:
+        if not self.checks.batch(batch.header):
+            return False
         self.batches.put(batch.header, batch.body, checked=False)
+        return True
+
+    def validates(self, link: int) -> bool:
+        key = self.outbox.validator_of(link)
+        return key is not None and self.validators(self.state.height + 1).power(key) > 0
 
     def heights(self) -> dict[int, int]:
         return self.outbox.heights()

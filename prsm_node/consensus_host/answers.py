@@ -34,7 +34,7 @@ DECISIONS_LOOKED_AT = 64
 """For the last vote of a key. One that is silent for longer has nothing at stake at the heights to come."""
 
 
-class SyncedBlock(msgspec.Struct, frozen=True, array_like=True):
+class SyncedBlock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A decided block with all that executing it takes."""
 
     committed: Committed
@@ -42,7 +42,7 @@ class SyncedBlock(msgspec.Struct, frozen=True, array_like=True):
     """In the order in which the block's tips list them, oldest of a lane first."""
 
 
-class SignedPlace(msgspec.Struct, frozen=True, array_like=True):
+class SignedPlace(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The answer to SignedWanted: the highest place seen signed, and whether another live link has the
     key."""
 
@@ -58,10 +58,12 @@ _place = msgspec.msgpack.Decoder(SignedPlace)
 
 
 def decode_synced(answer: bytes) -> tuple[SyncedBlock, ...]:
+    """Raise one of UNREADABLE."""
     return _synced.decode(answer)
 
 
 def decode_place(answer: bytes) -> SignedPlace:
+    """Raise one of UNREADABLE."""
     return _place.decode(answer)
 
 

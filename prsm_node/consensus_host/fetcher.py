@@ -15,7 +15,15 @@ import trio
 from consensus.blocks import Proposal
 from consensus.dissemination.acknowledgements import TipCertificate
 from prsm_node.consensus_host.outbox import Outbox
-from prsm_node.wire.payloads import Batch, BatchWanted, BlockWanted, CertificateWanted, Committed, Wanted
+from prsm_node.wire.payloads import (
+    UNREADABLE,
+    Batch,
+    BatchWanted,
+    BlockWanted,
+    CertificateWanted,
+    Committed,
+    Wanted,
+)
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus  # libp2p brings these stubs, which hide trio's own
@@ -27,7 +35,7 @@ FETCHES_MAX = 128
 ANSWER_S = 1.0
 
 
-class BlockAnswer(msgspec.Struct, frozen=True, array_like=True):
+class BlockAnswer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A block that somebody asked for: as it was proposed, or with the certificate that decided it."""
 
     proposal: Proposal | None
@@ -72,7 +80,9 @@ class Fetcher:
 
     def tip_certificate(self, author: bytes, sequence: int, digest: bytes, link: int) -> None:
         async def arrived(source: int, answer: bytes) -> bool:
-            return self._arrived_certificate(source, _tip_certificate.decode(answer))
+            certificate = _tip_certificate.decode(answer)
+            named = (certificate.author, certificate.sequence, certificate.digest)
+            return named == (author, sequence, digest) and self._arrived_certificate(source, certificate)
 
         self._fetch((author, sequence), CertificateWanted(author, sequence, digest), author, link, arrived)
 
@@ -115,7 +125,7 @@ class Fetcher:
                 try:
                     if await arrived(source, answer):
                         return
-                except (msgspec.ValidationError, msgspec.DecodeError) as error:
+                except UNREADABLE as error:
                     self._outbox.fault(source, f"answer to {type(wanted).__name__}: {error}")
                     continue
                 self._outbox.fault(source, f"answered {type(wanted).__name__} with something else")

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from consensus.blocks import Proposal, block_digest
-from consensus.certificates import Certificate
+from consensus.certificates import Certificate, CheckedCertificate
 from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
 from consensus.dissemination.batches import BatchHeader, CheckedBatch, batch_digest
 from consensus.inputs import (
@@ -138,22 +138,26 @@ class Inbound:
 
     def receive_committed(self, link: int, committed: Committed) -> bool:
         """Feed a decided block of the current height; False where it is not what it claims."""
-        block, certificate = committed.block, committed.certificate
         replica = self._host.replica
-        if block.height < replica.height.height:
+        block = committed.block
+        if block.height < replica.height.height or replica.chain.validators(block.height) is None:
             return True
-        validators = replica.chain.validators(block.height)
-        if validators is None:
-            return True
+        if not self.decided(link, committed):
+            return False
+        self._host.feed(BlockReceived(link, block, CheckedCertificate(committed.certificate)))
+        return True
+
+    def decided(self, link: int, committed: Committed) -> bool:
+        """Check that a block's certificate decides it; its height's set must be known here."""
+        block, certificate = committed.block, committed.certificate
+        validators = self._host.replica.chain.validators(block.height)
         named = certificate.kind is VoteKind.PRECOMMIT and certificate.height == block.height
-        if not named or certificate.value != block_digest(block):
+        if validators is None or not named or certificate.value != block_digest(block):
             self._outbox.fault(link, "committed.certificate")
             return False
-        checked = self._host.checks.certificate(certificate, validators)
-        if checked is None:
+        if self._host.checks.certificate(certificate, validators) is None:
             self._outbox.fault(link, "committed.certificate.votes")
             return False
-        self._host.feed(BlockReceived(link, block, checked))
         return True
 
     def fetched_block(self, link: int, value: bytes, answer: BlockAnswer) -> bool:

@@ -6,7 +6,6 @@ this node does not vote and says so. A twin behind a partition is caught by evid
 
 from collections.abc import Callable
 
-import msgspec
 import structlog
 import trio
 
@@ -15,7 +14,7 @@ from consensus.quorum import is_quorum
 from consensus.validators import ValidatorSet
 from prsm_node.consensus_host.answers import decode_place
 from prsm_node.consensus_host.outbox import Outbox
-from prsm_node.wire.payloads import SignedWanted
+from prsm_node.wire.payloads import UNREADABLE, SignedWanted
 
 log = structlog.get_logger("twin")
 
@@ -45,7 +44,7 @@ async def find_twin(
             return
         try:
             place = decode_place(answer)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        except UNREADABLE as error:
             outbox.fault(link, f"answer to SignedWanted: {error}")
             return
         if (place.height, place.round, place.step) > own:

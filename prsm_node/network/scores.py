@@ -30,6 +30,7 @@ COST = {
     "unasked_response": 10.0,
     "requests_over_bound": 2.0,
     "late_answer": 1.0,
+    "sync.unproven_height": 10.0,
     "wrong_answer": 25.0,
     "stalled": 5.0,
     "silent": 5.0,

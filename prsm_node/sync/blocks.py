@@ -1,22 +1,25 @@
 """Block sync: a node that is behind asks for decided blocks and feeds them to its replica.
 
 A block counts by its commit certificate, checked against the set that its chain names, so that a peer can
-delay but not deceive. Batches are fixed by the digests in the certified block. Their signatures are checked
+delay but not deceive. Batches are fixed by the digests in the certified block: nothing else is kept. How high
+a peer says it is counts until it fails to show it. Their signatures are checked
 again only near the tip: below a header that a later block certifies the root was checked by an honest
 validator unless a quorum is faulty, and the root computed here must match it (PROTOCOL, Joining).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from hashlib import sha256
 from typing import Protocol
 
-import msgspec
 import structlog
 import trio
 import trio.lowlevel
 
+from consensus.blocks import Block
+from consensus.dissemination.batches import batch_digest
 from prsm_node.consensus_host.answers import SyncedBlock, decode_synced
 from prsm_node.consensus_host.outbox import Outbox
-from prsm_node.wire.payloads import Batch, BlocksWanted, Committed
+from prsm_node.wire.payloads import UNREADABLE, Batch, BlocksWanted, Committed
 
 log = structlog.get_logger("sync")
 
@@ -25,6 +28,10 @@ ANSWER_S = 5.0
 # A decider's certificate may arrive before the last votes of its height: a lag of one height is no lag.
 BEHIND_S = 0.25
 EXECUTE_S = 30.0
+# Who had nothing to show for its height is not believed, and not asked first, for so long.
+DOUBT_S = 30.0
+# Of 64 links, and of those that came and went within that time.
+DOUBTED_MAX = 256
 
 
 class Chain(Protocol):
@@ -38,25 +45,38 @@ class Chain(Protocol):
     async def executed(self, height: int) -> None:
         """Return when this height is executed."""
 
+    def decided(self, link: int, committed: Committed) -> bool:
+        """Check a block's commit certificate; False, and the link's fault, where it is not what it claims."""
+
     def take(self, link: int, committed: Committed) -> bool:
         """Feed a decided block; False where it is not what it claims."""
 
-    def store(self, batch: Batch) -> None:
-        """Keep a batch that a certified block fixes, its signatures unchecked."""
+    def store(self, batch: Batch) -> bool:
+        """Keep a batch that a certified block fixes, its transactions' signatures unchecked; False where its
+        author's is not good."""
 
     def heights(self) -> dict[int, int]:
         """What the peers on our links say they executed."""
+
+    def validates(self, link: int) -> bool:
+        """Whether the peer proved to be a validator: among those who claim much it is asked first."""
 
 
 class BlockSync:
     """One task; asks one peer at a time and the next one when it fails."""
 
     def __init__(self, chain: Chain, outbox: Outbox, check: Callable[[int, Batch], Awaitable[bool]]) -> None:
-        self.target = 0
         self._chain = chain
         self._outbox = outbox
         self._check = check
         self._hinted = trio.Event()
+        self._proven = 0
+        self._doubted: dict[int, float] = {}
+
+    @property
+    def target(self) -> int:
+        """The greatest height that a certificate proved or a peer claims who was not found to lie."""
+        return max([self._proven, *self._claims().values()])
 
     @property
     def syncing(self) -> bool:
@@ -64,9 +84,12 @@ class BlockSync:
         return self.target > self._chain.executed_height() + 1
 
     def hint(self, height: int, link: int) -> None:
-        """Somebody is ahead."""
-        if height > self.target:
-            self.target = height
+        """A checked certificate of this height says that somebody is ahead."""
+        self._proven = max(self._proven, height)
+        self._hinted.set()
+
+    def wake(self) -> None:
+        """A peer claims to be ahead."""
         self._hinted.set()
 
     async def run(self) -> None:
@@ -76,12 +99,27 @@ class BlockSync:
             self._hinted = trio.Event()
             await self._catch_up()
 
+    def _claims(self) -> dict[int, int]:
+        now = trio.current_time()
+        heights = self._chain.heights()
+        return {link: height for link, height in heights.items() if self._doubted.get(link, 0.0) <= now}
+
     def _ahead(self) -> list[int]:
-        """Return the links of peers that executed the height we are at, the furthest first."""
+        """Return the links of peers that say they executed the height we are at: validators first, then the
+        furthest."""
         need = self._chain.next_height()
-        heights = {link: height for link, height in self._chain.heights().items() if height >= need}
-        self.target = max([self.target, *heights.values()], default=0)
-        return sorted(heights, key=lambda link: -heights[link])
+        claims = {link: height for link, height in self._claims().items() if height >= need}
+        return sorted(claims, key=lambda link: (not self._chain.validates(link), -claims[link]))
+
+    def _doubt(self, link: int) -> None:
+        """It said that it has this height, and gave nothing."""
+        if self._chain.heights().get(link, 0) < self._chain.next_height():
+            return
+        self._doubted.pop(link, None)
+        self._doubted[link] = trio.current_time() + DOUBT_S
+        while len(self._doubted) > DOUBTED_MAX:
+            del self._doubted[next(iter(self._doubted))]
+        self._outbox.fault(link, "sync.unproven_height")
 
     async def _catch_up(self) -> None:
         before = self._chain.next_height()
@@ -103,11 +141,13 @@ class BlockSync:
         begin = self._chain.next_height()
         answer = await self._outbox.ask(link, BlocksWanted(begin, BLOCKS_AT_ONCE), ANSWER_S)
         if answer is None:
+            if self._chain.next_height() == begin:
+                self._doubt(link)
             return False
         try:
             synced = decode_synced(answer)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            self._outbox.fault(link, f"answer to BlocksWanted: {error}")
+        except UNREADABLE:
+            self._outbox.fault(link, "sync.unreadable")
             return False
         for index, item in enumerate(synced):
             if not await self._take(link, item, certified=index < len(synced) - 2):
@@ -122,10 +162,14 @@ class BlockSync:
         if height > self._chain.next_height():
             self._outbox.fault(link, "sync.height")
             return False
+        if not self._chain.decided(link, item.committed):
+            return False
+        if not fixed(item.committed.block, item.batches):
+            self._outbox.fault(link, "sync.batch")
+            return False
         for batch in item.batches:
-            if certified:
-                self._chain.store(batch)
-            elif not await self._check(link, batch):
+            good = self._chain.store(batch) if certified else await self._check(link, batch)
+            if not good:
                 self._outbox.fault(link, "sync.batch")
                 return False
         if not self._chain.take(link, item.committed):
@@ -133,3 +177,16 @@ class BlockSync:
         with trio.move_on_after(EXECUTE_S):
             await self._chain.executed(height)
         return self._chain.executed_height() >= height
+
+
+def fixed(block: Block, batches: Sequence[Batch]) -> bool:
+    """Whether each batch is one that the block orders: its digest is a tip's or its child's parent, and its
+    body the one that its header names."""
+    by_digest = {batch_digest(batch.header): batch for batch in batches}
+    named = 0
+    for tip in block.tips:
+        digest = tip.digest
+        while (batch := by_digest.pop(digest, None)) is not None:
+            named += sha256(batch.body).digest() == batch.header.body
+            digest = batch.header.parent
+    return named == len(batches)

@@ -20,6 +20,7 @@ import msgspec
 from consensus.signing import SignedKind, signed_prefix
 from prsm_node.identity.ed25519 import SigningKey, verify
 from prsm_node.wire.kinds import FRAME_BYTES_MAX, KINDS, Kind
+from prsm_node.wire.payloads import UNREADABLE
 
 VERSION = 1
 HEAD_BYTES = 71
@@ -196,7 +197,7 @@ class FrameJudge:
         try:
             messages = rules.decoder.decode(payload)
             raws = [bytes(message) for message in _raw_list.decode(payload)]
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise FrameRejected(Reason.MALFORMED_PAYLOAD, f"{kind.name}: {error}") from None
         return Frame(kind, outer.sender, outer.sequence, messages, raws)
 

@@ -29,6 +29,8 @@ ADDRESSES_MAX = 8  # of one node
 PEERS_MAX = 64  # addresses in one PEERS message
 GOSSIP_BYTES_MAX = 64 * 1024
 DIGESTS_MAX = 1_024  # in one HAVE or WANT: 35 KB
+UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What decoding a peer's bytes may raise: what nests too deep for msgspec is no DecodeError."""
 
 Challenge = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Instance = Annotated[bytes, Meta(min_length=8, max_length=8)]

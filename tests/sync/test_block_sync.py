@@ -1,0 +1,166 @@
+"""Block sync with peers that lie: about their height, about batches, in bytes that nobody can read."""
+
+from hashlib import sha256
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from consensus.blocks import EMPTY_EVIDENCE, Block, Tip
+from consensus.certificates import Certificate
+from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_digest
+from consensus.votes import VoteKind
+from prsm_node.consensus_host.answers import SyncedBlock
+from prsm_node.sync.blocks import DOUBT_S, BlockSync, fixed
+from prsm_node.wire.kinds import Kind
+from prsm_node.wire.payloads import Batch, Committed, Wanted
+
+AUTHOR = b"a" * 32
+LIAR, HONEST = 1, 2
+TOO_DEEP = b"\x91" * 100_000
+
+
+def batch(sequence: int, parent: bytes, body: bytes) -> Batch:
+    return Batch(BatchHeader(AUTHOR, sequence, parent, sha256(body).digest(), b"s" * 64), body)
+
+
+FIRST = batch(1, EMPTY_LANE, b"\x91\xc4\x01a")
+SECOND = batch(2, batch_digest(FIRST.header), b"\x91\xc4\x01b")
+
+
+def block(height: int, *batches: Batch) -> Committed:
+    tips = tuple(Tip(b.header.author, b.header.sequence, batch_digest(b.header)) for b in batches[-1:])
+    made = Block(height, bytes(32), height, AUTHOR, tips, EMPTY_EVIDENCE, bytes(32), bytes(32))
+    return Committed(made, Certificate(VoteKind.PRECOMMIT, height, 0, bytes(32), ()))
+
+
+def answer(*batches: Batch, of: tuple[Batch, ...] | None = None) -> bytes:
+    return msgspec.msgpack.encode((SyncedBlock(block(1, *(batches if of is None else of)), batches),))
+
+
+class Peers:
+    """An outbox whose peers answer as they were told, and what they were blamed for."""
+
+    def __init__(self, **answers: bytes | None) -> None:
+        self.answers = {LIAR: answers.get("liar"), HONEST: answers.get("honest")}
+        self.faults: list[tuple[int, str]] = []
+        self.asked: list[int] = []
+
+    def links(self) -> list[int]:
+        return [LIAR, HONEST]
+
+    async def ask(self, link: int, wanted: Wanted, deadline_s: float) -> bytes | None:
+        self.asked.append(link)
+        await trio.lowlevel.checkpoint()
+        return self.answers[link]
+
+    def fault(self, link: int, reason: str) -> None:
+        self.faults.append((link, reason))
+
+    def broadcast(self, kind: Kind, message: bytes) -> None: ...
+    def send(self, link: int, kind: Kind, message: bytes) -> bool:
+        return True
+
+    def link_of(self, validator: bytes) -> int | None:
+        return None
+
+    def validator_of(self, link: int) -> bytes | None:
+        return None
+
+
+class Chain:
+    """A node at genesis that executes at once what it takes."""
+
+    def __init__(self, heights: dict[int, int]) -> None:
+        self.said = heights
+        self.height = 0
+        self.kept: list[Batch] = []
+
+    def next_height(self) -> int:
+        return self.height + 1
+
+    def executed_height(self) -> int:
+        return self.height
+
+    async def executed(self, height: int) -> None:
+        if self.height < height:
+            await trio.sleep_forever()
+
+    def decided(self, link: int, committed: Committed) -> bool:
+        return True
+
+    def take(self, link: int, committed: Committed) -> bool:
+        self.height = committed.block.height
+        return True
+
+    def store(self, batch: Batch) -> bool:
+        self.kept.append(batch)
+        return True
+
+    def heights(self) -> dict[int, int]:
+        return self.said
+
+    def validates(self, link: int) -> bool:
+        return False
+
+
+async def synced(chain: Chain, peers: Peers, seconds: float = 3.0) -> BlockSync:
+    async def check(link: int, batch: Batch) -> bool:
+        return chain.store(batch)
+
+    sync = BlockSync(chain, peers, check)
+    with trio.move_on_after(seconds):
+        await sync.run()
+    return sync
+
+
+async def test_a_height_that_nobody_can_show_is_doubted_and_its_teller_scored(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    peers = Peers(honest=answer())
+    chain = Chain({LIAR: 2**62, HONEST: 1})
+    sync = await synced(chain, peers)
+    assert chain.height == 1
+    assert not sync.syncing
+    assert peers.faults == [(LIAR, "sync.unproven_height")]
+    assert peers.asked.count(LIAR) == 1
+    await trio.sleep(DOUBT_S)
+    assert sync.syncing, "it may have been slow: it is asked again later"
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        answer(FIRST, Batch(SECOND.header, b"another body"), of=(FIRST, SECOND)),
+        answer(FIRST, batch(7, EMPTY_LANE, b"ballast"), of=(FIRST,)),
+        answer(FIRST, FIRST, of=(FIRST,)),
+        answer(FIRST, of=()),
+    ],
+    ids=["another body", "ballast", "twice", "of no lane"],
+)
+async def test_batches_that_a_block_does_not_fix_are_not_kept(
+    lie: bytes, autojump_clock: trio.testing.MockClock
+) -> None:
+    peers, chain = Peers(liar=lie, honest=answer(FIRST, SECOND)), Chain({LIAR: 2, HONEST: 1})
+    await synced(chain, peers, 1.0)
+    assert (LIAR, "sync.batch") in peers.faults
+    assert chain.kept == [FIRST, SECOND]
+    assert chain.height == 1
+
+
+@pytest.mark.parametrize("bytes_", [b"garbage", b"\xc0", TOO_DEEP, b"\x91\x93" + TOO_DEEP])
+async def test_an_answer_that_cannot_be_read_is_a_fault_and_no_end(
+    bytes_: bytes, autojump_clock: trio.testing.MockClock
+) -> None:
+    peers, chain = Peers(liar=bytes_, honest=answer(FIRST)), Chain({LIAR: 2, HONEST: 1})
+    await synced(chain, peers, 1.0)
+    assert (LIAR, "sync.unreadable") in peers.faults
+    assert chain.height == 1
+
+
+def test_a_block_fixes_its_batches_down_the_lane_and_no_others() -> None:
+    ordered = block(1, FIRST, SECOND).block
+    assert fixed(ordered, (FIRST, SECOND))
+    assert fixed(ordered, (SECOND,)), "the first may be of the block before"
+    assert not fixed(ordered, (FIRST,)), "nothing leads to it"
