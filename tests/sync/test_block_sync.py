@@ -143,7 +143,7 @@ async def test_batches_that_a_block_does_not_fix_are_not_kept(
     lie: bytes, autojump_clock: trio.testing.MockClock
 ) -> None:
     peers, chain = Peers(liar=lie, honest=answer(FIRST, SECOND)), Chain({LIAR: 2, HONEST: 1})
-    await synced(chain, peers, 1.0)
+    await synced(chain, peers, 2.0)
     assert (LIAR, "sync.batch") in peers.faults
     assert chain.kept == [FIRST, SECOND]
     assert chain.height == 1
@@ -154,7 +154,7 @@ async def test_an_answer_that_cannot_be_read_is_a_fault_and_no_end(
     bytes_: bytes, autojump_clock: trio.testing.MockClock
 ) -> None:
     peers, chain = Peers(liar=bytes_, honest=answer(FIRST)), Chain({LIAR: 2, HONEST: 1})
-    await synced(chain, peers, 1.0)
+    await synced(chain, peers, 2.0)
     assert (LIAR, "sync.unreadable") in peers.faults
     assert chain.height == 1
 
