@@ -108,8 +108,8 @@ async def _end_on_signal(node: "Node", scope: trio.CancelScope) -> None:
 
 
 class Session:
-    """The validator that this node runs, for the links' session proofs. The id is durable (PROTOCOL,
-    Twin)."""
+    """The validator that this node runs, for the links' session proofs. A session is known by its node's key,
+    which outlives a restart: a new run replaces the links of the one before (PROTOCOL, Twin)."""
 
     def __init__(self, key: SigningKey, session: bytes) -> None:
         self.key = key.public

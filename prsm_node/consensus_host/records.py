@@ -19,7 +19,6 @@ class RecordKind(IntEnum):
     PROPOSAL = 2
     BATCH = 3
     DECISION = 4
-    SESSION = 5
 
 
 class KeptBatch(msgspec.Struct, frozen=True, array_like=True):
