@@ -6,7 +6,8 @@ import typer
 
 from prsm_node.cli.amounts import ftns
 from prsm_node.cli.daemon import daemon
-from prsm_node.cli.output import JsonFlag, print_fields, print_json
+from prsm_node.cli.json_flag import JsonFlag
+from prsm_node.cli.output import print_fields, print_json
 from prsm_node.control.views import AccountView
 from prsm_node.identity.addresses import account_text, parse_account
 

@@ -1,11 +1,12 @@
 """The root of the command line: finds a command in the table, loads it, and turns mistakes into one sentence.
 
-click alone draws the root's help; typer is loaded with the command that is called, so that `--help` is quick.
+click alone draws the root's help and builds plain commands; typer, which costs 50 ms, is loaded with a
+command that has parameters for it to read.
 """
 
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import click
 from prsm_node.cli.commands import COMMANDS, GROUPS, SECTIONS
 from prsm_node.cli.errors import reported
 from prsm_node.cli.home_options import home_option
+from prsm_node.cli.output import JSON_HELP
 
 PROGRAM: Final = "prsm-node"
 ABOUT: Final = "Run a node of the PRSM network, look at it, and pay in FTNS."
@@ -21,17 +23,26 @@ CONTEXT: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_co
 
 
 def loaded(name: str) -> click.Command:
-    """Import the command called `name` in the table and make typer read its annotations."""
-    import typer
-
-    target = COMMANDS[name].target
-    module_name, function_name = target.split(":")
+    """Import the command called `name` in the table and build it; typer reads the parameters of most."""
+    module_name, function_name = COMMANDS[name].target.split(":")
     function = getattr(import_module(f"prsm_node.cli.{module_name}"), function_name)
-    leaf = typer.Typer(add_completion=False, rich_markup_mode=None)
-    leaf.command(name.split()[-1], context_settings=CONTEXT, help=_help_of(name, function.__doc__))(function)
-    command = typer.main.get_command(leaf)
+    build = _plain if COMMANDS[name].plain else _read_by_typer
+    command = build(name.split()[-1], function, _help_of(name, function.__doc__))
     command.params.append(home_option())
     return command
+
+
+def _plain(name: str, function: Callable[..., object], help: str) -> click.Command:
+    json = click.Option(["--json"], is_flag=True, help=JSON_HELP)
+    return click.Command(name, CONTEXT, callback=function, params=[json], help=help)
+
+
+def _read_by_typer(name: str, function: Callable[..., object], help: str) -> click.Command:
+    import typer
+
+    leaf = typer.Typer(add_completion=False, rich_markup_mode=None)
+    leaf.command(name, context_settings=CONTEXT, help=help)(function)
+    return typer.main.get_command(leaf)
 
 
 def _help_of(name: str, docstring: str | None) -> str:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from prsm_node.cli.output import JsonFlag, print_fields, print_json, print_table
+from prsm_node.cli.json_flag import JsonFlag
+from prsm_node.cli.output import print_fields, print_json, print_table
 
 
 class Name(StrEnum):

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from prsm_node.cli.daemon import daemon, rfc3339
-from prsm_node.cli.output import JsonFlag, print_fields, print_json
+from prsm_node.cli.json_flag import JsonFlag
+from prsm_node.cli.output import print_fields, print_json
 from prsm_node.control.views import BlockView, StrengthView
 from prsm_node.identity.addresses import validator_text
 

@@ -7,34 +7,36 @@ class Entry(NamedTuple):
     target: str
     """`module:function` below prsm_node.cli, imported when the command is called."""
     help: str
+    plain: bool = False
+    """It takes nothing but --json: click alone builds it, and the 50 ms of importing typer are saved."""
 
 
 SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "Set up": {
         "init": Entry("init:init", "Make a home: keys and a configuration."),
         "testnet new": Entry("testnet_new:new", "Make the homes of a local network."),
-        "config show": Entry("config_commands:show", "Print every setting and where it comes from."),
-        "config validate": Entry("config_commands:validate", "Check the configuration."),
+        "config show": Entry("config_commands:show", "Every setting and where it comes from.", plain=True),
+        "config validate": Entry("config_commands:validate", "Check the configuration.", plain=True),
     },
     "Run": {
         "start": Entry("start:start", "Run a node; without a home, a network of its own."),
         "join": Entry("join:join", "Make a home in the network of an invite."),
-        "invite": Entry("invite:invite", "Print an invite to this network."),
+        "invite": Entry("invite:invite", "Print an invite to this network.", plain=True),
         "testnet up": Entry("testnet_up:up", "Run all nodes of a local network."),
-        "stop": Entry("stop:stop", "Stop the running node."),
+        "stop": Entry("stop:stop", "Stop the running node.", plain=True),
         "logs": Entry("logs:logs", "Print what the node logged, and follow it."),
     },
     "Look": {
-        "status": Entry("status:status", "Height, peers, sync, voting and last finality."),
-        "peers": Entry("peers:peers", "The peers this node is connected to."),
-        "validators": Entry("validators:validators", "The validators and their powers."),
-        "block": Entry("block:block", "A block, by its height or hash."),
+        "status": Entry("status:status", "Height, peers, sync, voting and last finality.", plain=True),
+        "peers": Entry("peers:peers", "The peers this node is connected to.", plain=True),
+        "validators": Entry("validators:validators", "The validators and their powers.", plain=True),
+        "block": Entry("block:block", "A block, by its height."),
         "tx": Entry("tx:tx", "A transaction and what became of it."),
         "account": Entry("account:account", "Balance and nonce of an account."),
     },
     "Pay": {
         "wallet new": Entry("wallet:new", "Make a wallet."),
-        "wallet list": Entry("wallet:list_wallets", "The wallets in this home."),
+        "wallet list": Entry("wallet:list_wallets", "The wallets in this home.", plain=True),
         "wallet balance": Entry("wallet_online:balance", "What a wallet holds."),
         "wallet send": Entry("wallet_online:send", "Pay, and wait until it is final."),
         "wallet history": Entry("wallet_online:history", "A wallet's last payments."),
@@ -44,7 +46,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "Tools": {
         "frame decode": Entry("frame:decode", "Show what a frame from the wire says."),
         "bench": Entry("bench:bench", "Measure, and print the figures."),
-        "version": Entry("version:version", "The versions of program, Python and libraries."),
+        "version": Entry("version:version", "The versions of program, Python and libraries.", plain=True),
     },
 }
 

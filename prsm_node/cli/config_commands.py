@@ -2,11 +2,11 @@
 
 from prsm_node import config_file
 from prsm_node.cli.home_options import chosen_home, existing_home
-from prsm_node.cli.output import JsonFlag, print_json, print_table
+from prsm_node.cli.output import print_json, print_table
 
 
-def show(json: JsonFlag = False) -> None:
-    """Print every setting and where it comes from.
+def show(json: bool = False) -> None:
+    """Every setting and where it comes from.
 
     Where there is no home yet, these are the settings that a new one would have.
     """
@@ -26,7 +26,7 @@ def show(json: JsonFlag = False) -> None:
         print_table(("setting", "value", "from"), rows)
 
 
-def validate(json: JsonFlag = False) -> None:
+def validate(json: bool = False) -> None:
     """Check the configuration.
 
     The file of the home is read as `start` reads it, the environment included; the first mistake is named.

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from prsm_node.cli.output import JsonFlag, print_fields, print_json
+from prsm_node.cli.json_flag import JsonFlag
+from prsm_node.cli.output import print_fields, print_json
 from prsm_node.errors import OperatorError
 
 FRAME_BYTES_MAX = 1 << 20
@@ -54,6 +55,8 @@ def _frame_bytes(source: str) -> bytes:
         data = sys.stdin.buffer.read(TEXT_BYTES_MAX + 1)
     elif (raw := _hexadecimal(source.encode())) is not None:
         return raw
+    elif not Path(source).expanduser().exists():
+        raise OperatorError(f"{source[:80]!a} is neither hexadecimal nor a file")
     else:
         with Path(source).expanduser().open("rb") as file:
             data = file.read(TEXT_BYTES_MAX + 1)

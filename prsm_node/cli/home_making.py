@@ -65,8 +65,12 @@ def new_home(path: Path) -> Iterator[Home]:
     Raise OperatorError where `path` is neither missing nor an empty folder.
     """
     refuse_used(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent))
+    except OSError as error:
+        why = (error.strerror or type(error).__name__).lower()
+        raise OperatorError(f"no home can be made at {path}: {why}; choose another --home") from None
     try:
         yield Home(draft)
         os.rename(draft, path)

@@ -10,7 +10,8 @@ from prsm_node import config_file
 from prsm_node import genesis as genesis_file
 from prsm_node.cli import home_making
 from prsm_node.cli.home_options import chosen_home
-from prsm_node.cli.output import JsonFlag, print_fields, print_json, say
+from prsm_node.cli.json_flag import JsonFlag
+from prsm_node.cli.output import print_fields, print_json, say
 from prsm_node.cli.passphrase import new_passphrase
 from prsm_node.config import Config
 from prsm_node.errors import OperatorError

@@ -1,10 +1,11 @@
 """`prsm-node invite`."""
 
+from prsm_node import invite as invites
 from prsm_node.cli.daemon import daemon
-from prsm_node.cli.output import JsonFlag, print_json, say
+from prsm_node.cli.output import print_json, say
 
 
-def invite(json: JsonFlag = False) -> None:
+def invite(json: bool = False) -> None:
     """Print an invite to this network.
 
     Whoever runs `prsm-node join INVITE` gets the genesis from one of the addresses in it, checks it against
@@ -16,4 +17,11 @@ def invite(json: JsonFlag = False) -> None:
         print_json({"invite": text})
         return
     print(text)
-    say("on the other machine: prsm-node join INVITE, with the line above as INVITE")
+    where = "in another home"
+    if all(_on_loopback(address) for address in invites.decode(text).addresses):
+        where += " on this machine (this node listens on loopback alone; see network.host)"
+    say(f"{where}: prsm-node --home DIR join INVITE, with the line above as INVITE")
+
+
+def _on_loopback(address: str) -> bool:
+    return address.startswith(("/ip4/127.", "/ip6/::1/"))

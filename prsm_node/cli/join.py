@@ -12,7 +12,8 @@ from prsm_node import invite as invites
 from prsm_node.cli import home_making
 from prsm_node.cli.daemon import program
 from prsm_node.cli.home_options import chosen_home
-from prsm_node.cli.output import JsonFlag, print_fields, print_json, say
+from prsm_node.cli.json_flag import JsonFlag
+from prsm_node.cli.output import print_fields, print_json, say
 from prsm_node.cli.passphrase import new_passphrase
 from prsm_node.identity.addresses import validator_text
 

@@ -5,11 +5,9 @@ Only answers go to stdout; progress and remarks go to stderr.
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Any, Final
 
-import typer
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+JSON_HELP: Final = "Print one JSON object, for scripts."
 
 
 def print_json(value: Any) -> None:

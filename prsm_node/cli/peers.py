@@ -1,12 +1,12 @@
 """`prsm-node peers`."""
 
 from prsm_node.cli.daemon import daemon, milliseconds, rfc3339
-from prsm_node.cli.output import JsonFlag, print_json, print_table, say
+from prsm_node.cli.output import print_json, print_table, say
 from prsm_node.control.views import PeerView
 from prsm_node.identity.addresses import validator_text
 
 
-def peers(json: JsonFlag = False) -> None:
+def peers(json: bool = False) -> None:
     """The peers this node is connected to."""
     with daemon() as client:
         views = client.ask("peers", list[PeerView])

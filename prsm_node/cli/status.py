@@ -1,11 +1,11 @@
 """`prsm-node status`."""
 
 from prsm_node.cli.daemon import daemon, milliseconds, rfc3339
-from prsm_node.cli.output import JsonFlag, print_fields, print_json
+from prsm_node.cli.output import print_fields, print_json
 from prsm_node.control.views import StatusView
 
 
-def status(json: JsonFlag = False) -> None:
+def status(json: bool = False) -> None:
     """Height, peers, sync, voting and last finality."""
     with daemon() as client:
         view = client.ask("status", StatusView)
@@ -56,7 +56,8 @@ def _for_people(view: StatusView) -> list[tuple[str, object]]:
             f"{view.block_hash.hex()} at {rfc3339(view.last_block_time_ms)}" if view.height else "none",
         ),
         ("voting", voting),
-        ("peers", f"{view.peers}, of a network with {view.validators} validators"),
-        ("pending", f"{view.mempool} transactions"),
+        ("peers", view.peers),
+        ("validators", view.validators),
+        ("pending", "1 transaction" if view.mempool == 1 else f"{view.mempool} transactions"),
         ("finality", finality),
     ]

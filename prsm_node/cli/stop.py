@@ -7,7 +7,7 @@ import msgspec
 
 from prsm_node.cli.daemon import daemon
 from prsm_node.cli.home_options import chosen_home
-from prsm_node.cli.output import JsonFlag, print_json, say
+from prsm_node.cli.output import print_json, say
 from prsm_node.control.client import NoDaemon
 from prsm_node.control.views import StatusView
 from prsm_node.errors import OperatorError
@@ -16,7 +16,7 @@ from prsm_node.errors import OperatorError
 ENDING_S = 30.0
 
 
-def stop(json: JsonFlag = False) -> None:
+def stop(json: bool = False) -> None:
     """Stop the running node and wait until it has ended."""
     home = chosen_home()
     with daemon() as client:

@@ -7,7 +7,8 @@ import typer
 
 from prsm_node.cli import home_making
 from prsm_node.cli.amounts import ftns
-from prsm_node.cli.output import JsonFlag, print_json, print_table, say
+from prsm_node.cli.json_flag import JsonFlag
+from prsm_node.cli.output import print_json, print_table, say
 from prsm_node.errors import OperatorError
 from prsm_node.identity import wallets
 from prsm_node.identity.addresses import account_text, validator_text

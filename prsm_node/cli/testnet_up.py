@@ -14,7 +14,8 @@ import typer
 
 from prsm_node.cli.daemon import program
 from prsm_node.cli.fleet import Alarm, Fleet, NodeUp, alarm
-from prsm_node.cli.output import JsonFlag, print_json, say
+from prsm_node.cli.json_flag import JsonFlag
+from prsm_node.cli.output import print_json, say
 from prsm_node.errors import OperatorError
 from prsm_node.home import Home
 

@@ -1,12 +1,12 @@
 """`prsm-node validators`."""
 
 from prsm_node.cli.daemon import daemon
-from prsm_node.cli.output import JsonFlag, print_json, print_table
+from prsm_node.cli.output import print_json, print_table
 from prsm_node.control.views import ValidatorView
 from prsm_node.identity.addresses import validator_text
 
 
-def validators(json: JsonFlag = False) -> None:
+def validators(json: bool = False) -> None:
     """The validators and their powers."""
     with daemon() as client:
         views = client.ask("validators", list[ValidatorView])

@@ -5,12 +5,12 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 
 from prsm_node import __version__
-from prsm_node.cli.output import JsonFlag, print_fields, print_json
+from prsm_node.cli.output import print_fields, print_json
 
 LIBRARIES = ("libp2p", "trio", "cryptography", "py-ed25519-zebra-bindings", "msgspec", "lmdb")
 
 
-def version(json: JsonFlag = False) -> None:
+def version(json: bool = False) -> None:
     """The versions of program, Python and libraries."""
     versions = {"prsm_node": __version__, "python": platform.python_version()}
     for library in LIBRARIES:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from prsm_node.cli.home_options import existing_home
-from prsm_node.cli.output import JsonFlag, print_fields, print_json, print_table, say
+from prsm_node.cli.json_flag import JsonFlag
+from prsm_node.cli.output import print_fields, print_json, print_table, say
 from prsm_node.cli.passphrase import passphrase_of
 from prsm_node.home import Home
 from prsm_node.identity import keystore, private_files, wallets
@@ -26,7 +27,7 @@ def new(name: Name, json: JsonFlag = False) -> None:
     _keep(home, name, SigningKey.generate(), json)
 
 
-def list_wallets(json: JsonFlag = False) -> None:
+def list_wallets(json: bool = False) -> None:
     """The wallets in this home."""
     rows = [_shown(wallet) for wallet in wallets.listed(existing_home())]
     if json:

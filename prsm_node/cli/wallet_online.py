@@ -10,7 +10,8 @@ from prsm_node.cli.amounts import ftns, parse_ftns
 from prsm_node.cli.block import strength_sentence
 from prsm_node.cli.daemon import daemon, rfc3339
 from prsm_node.cli.home_options import existing_home
-from prsm_node.cli.output import JsonFlag, print_fields, print_json, print_table, say
+from prsm_node.cli.json_flag import JsonFlag
+from prsm_node.cli.output import print_fields, print_json, print_table, say
 from prsm_node.cli.passphrase import passphrase_of
 from prsm_node.cli.tx import memo_text, printable
 from prsm_node.control.protocol import Kind

@@ -52,7 +52,7 @@ def test_help_loads_click_and_no_command() -> None:
 
 @pytest.mark.parametrize("command", ["status", "peers", "stop"])
 def test_a_command_that_asks_a_running_node_loads_nothing_heavy(command: str, tmp_path: Path) -> None:
-    assert not modules_loaded_by("--home", str(tmp_path), command) & set(HEAVY)
+    assert not modules_loaded_by("--home", str(tmp_path), command) & {*HEAVY, "typer"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -60,6 +60,15 @@ def test_every_command_in_the_table_exists(name: str) -> None:
     module, _, function = COMMANDS[name].target.partition(":")
     assert find_spec(f"prsm_node.cli.{module}") is not None
     assert inspect.isfunction(getattr(import_module(f"prsm_node.cli.{module}"), function))
+
+
+@pytest.mark.parametrize("name", [name for name, entry in COMMANDS.items() if entry.plain])
+def test_a_plain_command_takes_json_and_nothing_else(name: str) -> None:
+    module, _, function = COMMANDS[name].target.partition(":")
+    (json,) = inspect.signature(
+        getattr(import_module(f"prsm_node.cli.{module}"), function)
+    ).parameters.values()
+    assert (json.name, json.annotation, json.default) == ("json", bool, False)
 
 
 def test_every_group_in_the_table_has_commands_and_the_other_way_round() -> None:

@@ -210,7 +210,7 @@ def test_frame_decode_reads_hexadecimal_and_files_and_shows_why_a_frame_is_refus
 
 
 def test_frame_decode_refuses_what_can_be_no_source(tmp_path: Path, keyboard: Keyboard) -> None:
-    assert "no such file" in keyboard.refusal("frame", "decode", tmp_path / "none")
+    assert "nor a file" in keyboard.refusal("frame", "decode", tmp_path / "none")
     assert "64 hexadecimal digits" in keyboard.refusal("frame", "decode", "9701", "--network", "12")
 
 

@@ -20,6 +20,8 @@ from prsm_node.control.views import (
     TransactionView,
     ValidatorView,
 )
+from prsm_node.identity.peer_ids import peer_id
+from prsm_node.invite import Invite, encode
 from prsm_node.ledger.transactions import MalformedTransaction, decode_transaction
 
 GENESIS = sha256(b"pretended").digest()
@@ -148,7 +150,8 @@ class PretendNode:
         return lambda: self.notices.remove(notice)
 
     async def invite(self) -> str:
-        return "prsm-invite-pretended"
+        address = f"/ip4/127.0.0.1/tcp/7100/p2p/{peer_id(KEY)}"
+        return encode(Invite(GENESIS, 1, bytes(32), 0, (address,)))
 
     def stop(self) -> None:
         self.stopped = True
