@@ -31,8 +31,10 @@ class EarlyMessages:
             held.append(vote)
 
     def keep_proposal(self, link: Link, proposal: CheckedProposal) -> None:
-        if len(self._proposals) < PROPOSALS_MAX:
-            self._proposals.append((link, proposal))
+        """Keep one of the next height; of more than fit those of the lowest rounds, which come first."""
+        self._proposals.append((link, proposal))
+        if len(self._proposals) > PROPOSALS_MAX:
+            self._proposals.remove(max(self._proposals, key=lambda kept: kept[1].round))
 
     def take(self) -> tuple[list[tuple[Link, CheckedProposal]], list[tuple[Link, Vote]]]:
         """Return all, in order of arrival on each link, and keep nothing."""

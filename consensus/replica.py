@@ -14,7 +14,7 @@ from consensus.agreement.unchecked import UncheckedVotes
 from consensus.blocks import EMPTY_EVIDENCE, Block, Proposal, block_digest
 from consensus.certificates import Certificate, CheckedCertificate
 from consensus.chain import Chain, ChainStart
-from consensus.dissemination.acknowledgements import TipCertificate
+from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
 from consensus.dissemination.batches import BatchHeader
 from consensus.dissemination.lanes import Lanes
 from consensus.dissemination.tips import TipsVerdict, judge_tips, next_tips
@@ -68,6 +68,10 @@ FORWARD_MS = 40
 """A polka is forwarded before its round can end, which takes VOTE_FLOOR_MS. Most often everybody has shown by
 then that it needs none: certificates to all would be half of a height's messages."""
 assert FORWARD_MS * 4 < VOTE_FLOOR_MS, "a forwarded polka must arrive while its round lasts"
+
+
+ROUNDS_AHEAD = 256
+"""A proposer of every round to come could fill memory with them; who is further sends its proposal again."""
 
 
 class Replica:
@@ -143,7 +147,19 @@ class Replica:
             return False
         if validators.proposer(proposal.height, proposal.round) != proposal.proposer:
             return False
-        return ahead == 1 or not self.height.has_proposal(proposal.round)
+        if ahead == 1:
+            return proposal.round <= ROUNDS_AHEAD
+        if self.height.has_proposal(proposal.round):
+            return False
+        if self.stands(proposal):
+            return True
+        return 0 <= proposal.round - self.height.round <= ROUNDS_AHEAD
+
+    def stands(self, proposal: Proposal) -> bool:
+        """Whether a quorum stands for its value, or we hold to it: then the block is wanted from any
+        round."""
+        value = block_digest(proposal.block)
+        return self.height.has_polka(value) or value == self.height.state.valid_value
 
     def wants_certificate(self, certificate: Certificate) -> bool:
         """Whether a certificate would tell something new."""
@@ -153,6 +169,9 @@ class Replica:
 
     def wants_batch(self, header: BatchHeader) -> bool:
         return self.lanes.wants(header)
+
+    def wants_acknowledgement(self, acknowledgement: Acknowledgement) -> bool:
+        return self.lanes.wants_acknowledgement(acknowledgement)
 
     def wants_tip_certificate(self, certificate: TipCertificate) -> bool:
         return self.lanes.wants_certificate(certificate)

@@ -65,7 +65,7 @@ from prsm_node.storage.state import Execution, State
 from prsm_node.sync.blocks import BlockSync
 from prsm_node.verification.worker_verifier import WorkerVerifier
 from prsm_node.wire.kinds import Kind
-from prsm_node.wire.payloads import Batch, Committed
+from prsm_node.wire.payloads import UNREADABLE, Batch, Committed
 
 log = structlog.get_logger("node")
 
@@ -135,9 +135,9 @@ class Node:
         self.signer = Signer(self.network, validator_key, self.checks) if votes else None
         self.me = validator_key.public if votes else None
         self.started_ms = now_ms()
-        self.not_voting_because = (
-            "" if votes else "this node's validator key is not in the set, or consensus.vote is off"
-        )
+        self.not_voting_because = "" if config.consensus.vote else "consensus.vote is off"
+        if validator_key.public not in members:
+            self.not_voting_because = "this node's validator key is not in the set"
         self._stop = trio.Event()
         self._told: list[Callable[[Final], None]] = []
         self._heights = trio.Event()
@@ -174,7 +174,7 @@ class Node:
             Limits(items_max=config.mempool.transactions_max, bytes_max=config.mempool.bytes_max),
             now_ms,
         )
-        self.intake = Intake(self.mempool)
+        self.intake = Intake(self.mempool, self.outbox.fault)
         self.executor: Executor
         self.host: ConsensusHost
         self.inbound: Inbound
@@ -375,14 +375,15 @@ class Node:
         if link.validator is not None:
             self.host.feed(PeerHeightChanged(link.validator, height))
 
-    def _gossiped(self, link: Link, body: bytes) -> bool:
-        """Take transactions whose lane's author their node has no link to; True hands them on."""
+    def _gossiped(self, link: Link, body: bytes) -> bool | None:
+        """Take transactions whose lane's author their node has no link to. They go on once they are admitted
+        here: who hands on a forged one answers for it."""
         try:
             raws = _raws.decode(body)
-        except (msgspec.ValidationError, msgspec.DecodeError):
+        except UNREADABLE:
             return False
-        self.intake.take(link.number, raws)
-        return True
+        self.intake.take(link.number, raws, lambda: self.gossip.hand_on(TRANSACTIONS, body, link))
+        return None
 
     async def _answer(self, link: Link, wanted: Any) -> bytes | None:
         return await self.answers.answer(link.number, wanted)

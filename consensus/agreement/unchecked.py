@@ -17,6 +17,8 @@ from consensus.votes import NIL, Vote, VoteKind
 
 # 256 validators x 2 kinds x 2 rounds, for each link; the link's oldest goes first. A lost vote is sent again.
 LINK_VOTES_MAX = 1_024
+# Links whose votes are held. A flood of links pushes out the newest, which are its own.
+LINKS_MAX = 256
 # Of one (link, voter): 2 kinds in the current round and in its highest.
 VOTER_VOTES_MAX = 4
 # Votes given out and not counted since are forged or under check: so many are remembered, not to be checked
@@ -46,6 +48,11 @@ class UncheckedVotes:
         if same or vote in self._given or keeper.validators.power(vote.voter) == 0:
             return ()
         held = self._held.setdefault(link, {})
+        if len(self._held) > LINKS_MAX:
+            newest = max(other for other in self._held if other != link)
+            for dropped in list(self._held[newest]):
+                self._drop(dropped)
+            del self._held[newest]
         slot = (link, vote.voter, vote.round, vote.kind)
         if slot in held:
             return ()

@@ -208,7 +208,28 @@ class Lanes:
         if lane is None or header.author == self.me:
             return False
         ahead = header.sequence - lane.committed.sequence
-        return 0 < ahead <= self.window and len(lane.batches) < 2 * self.window
+        if not 0 < ahead <= self.window or len(lane.batches) >= 2 * self.window:
+            return False
+        # A faulty author could show batches without parents for ever.
+        return lane.connects(header) or header.parent in lane.orphans or len(lane.orphans) < self.window
+
+    def keeps(self, author: bytes, digest: bytes) -> bool:
+        """Whether a batch is held, or waits for its parent: the host drops the body of any other."""
+        lane = self._lanes.get(author)
+        if lane is None:
+            return False
+        return digest in lane.batches or any(
+            batch_digest(orphan) == digest for _, orphan in lane.orphans.values()
+        )
+
+    def wants_acknowledgement(self, acknowledgement: Acknowledgement) -> bool:
+        """Whether it is the first of its voter for an own batch that lacks its certificate."""
+        own = self._own.get(acknowledgement.digest)
+        return (
+            own is not None
+            and own.header.sequence == acknowledgement.sequence
+            and acknowledgement.voter not in own.signatures
+        )
 
     def holds(self, author: bytes, digest: bytes) -> bool:
         lane = self._lanes.get(author)
@@ -221,8 +242,11 @@ class Lanes:
             return []
         if not lane.connects(batch):
             below = batch.sequence > lane.committed.sequence + 1
-            if not below or len(lane.orphans) >= self.window:
+            known = lane.orphans.get(batch.parent)
+            if not below or (known is None and len(lane.orphans) >= self.window):
                 return []
+            if known is not None and batch_digest(known[1]) != batch_digest(batch):
+                return []  # a rival; the one that gets a certificate is fetched by its digest
             lane.orphans[batch.parent] = (link, batch)
             return [FetchBatch(batch.author, batch.parent, link)]
         effects = self._hold(lane, batch)

@@ -29,6 +29,8 @@ class StoredBatch(msgspec.Struct):
     """In the journal; None until it was appended."""
     acknowledging: bool = False
     """Whether our acknowledgement was given to the journal."""
+    given_ms: int = 0
+    """When our acknowledgement left the last time."""
     acknowledged: bool = False
     """Whether it is durable, so that it may be sent again at once."""
     checked: bool = True
@@ -86,6 +88,10 @@ class BatchStore:
             f"a certified lane forks from what was executed at {executed.sequence}"
         )
         return found[::-1], None
+
+    def drop(self, digest: bytes) -> None:
+        """Let go of a batch that nobody holds to."""
+        self._batches.pop(digest, None)
 
     def forget(self, tips: dict[bytes, Tip]) -> None:
         """Drop what lies at or below these tips: executed, or a rival of it."""

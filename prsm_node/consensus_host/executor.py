@@ -87,6 +87,8 @@ class Executor:
         self._final = final
         self._signed_from = signed_from
         self._tips = {tip.author: tip for tip in mark.tips}
+        self.missing: frozenset[bytes] = frozenset()
+        """The digests of batches that execution waits for."""
         self._decided: deque[tuple[Block, CheckedCertificate, int]] = deque()
         self._durable_height = mark.height
         self._waiting_final: deque[Final] = deque()
@@ -147,6 +149,7 @@ class Executor:
                 if absent is not None:
                     missing.append((tip.author, absent))
                 found += batches
+            self.missing = frozenset(digest for _, digest in missing)
             if not missing:
                 return found
             for author, digest in missing:

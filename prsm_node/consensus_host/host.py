@@ -4,7 +4,7 @@ A hop from here: input -> replica.step -> effect performed. What must be durable
 with the rest of its performance as a callback, so that nothing signed leaves before the disk holds it.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from consensus.blocks import CheckedProposal
 from consensus.dissemination.acknowledgements import Acknowledgement
+from consensus.dissemination.batches import BatchHeader
 from consensus.effects import (
     CastAcknowledgement,
     CastBatch,
@@ -40,9 +41,19 @@ from consensus.effects import (
 )
 from consensus.evidence import Evidence, guilty
 from consensus.guard import Guard
-from consensus.inputs import BatchCast, BatchSealed, Input, ProposalCast, TimerExpired, VoteCast, VotesChecked
+from consensus.inputs import (
+    BatchCast,
+    BatchSealed,
+    Input,
+    ProposalCast,
+    TimerExpired,
+    VoteCast,
+    VoteReceived,
+    VotesChecked,
+)
 from consensus.replica import Replica
 from consensus.timers import Timer
+from consensus.votes import Vote
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.checks import Checks
 from prsm_node.consensus_host.executor import Executor
@@ -59,6 +70,10 @@ from prsm_node.wire.payloads import Batch, Committed
 
 log = structlog.get_logger("consensus")
 
+# An author sends a batch again after 500 ms. Others may send it at any rate: the answer is no lever.
+ACKNOWLEDGED_EVERY_MS = 200
+# Votes whose bringer is remembered until they are checked: 256 validators x 2 kinds from 8 links.
+BROUGHT_MAX = 4_096
 EVIDENCE_MAX = 256
 """Proofs kept in memory; one a validator is enough to convict."""
 
@@ -116,6 +131,7 @@ class ConsensusHost:
         self._committed = committed
         self._certified = certified
         self._now_ms = now_ms
+        self._brought: OrderedDict[Vote, int] = OrderedDict()
         self._inputs: deque[Input] = deque()
         self._stepping = False
         self._failure: Exception | None = None
@@ -222,10 +238,14 @@ class ConsensusHost:
 
     def _cast_acknowledgement(self, effect: CastAcknowledgement) -> None:
         assert self._signer is not None, "a node without a validator key acknowledges nothing"
+        stored = self._batches.get(effect.acknowledgement.digest)
+        assert stored is not None, "a batch is stored before the replica hears of it"
+        now_ms = self._now_ms()
+        if stored.acknowledged and now_ms - stored.given_ms < ACKNOWLEDGED_EVERY_MS:
+            return
+        stored.given_ms = now_ms
         given = self._signer.acknowledgement(effect.acknowledgement)
         message = encode_message(given)
-        stored = self._batches.get(given.digest)
-        assert stored is not None, "a batch is stored before the replica hears of it"
 
         def durable() -> None:
             link = self._outbox.link_of(given.author)
@@ -286,12 +306,30 @@ class ConsensusHost:
     def _set_timer(self, effect: SetTimer) -> None:
         self.timers.set(effect.timer, effect.delay_ms)
 
+    def vote_received(self, link: int, vote: Vote) -> None:
+        """Hand in an unchecked vote; if it turns out to be forged, the link that brought it first is at
+        fault."""
+        self._brought.setdefault(vote, link)
+        if len(self._brought) > BROUGHT_MAX:
+            self._brought.popitem(last=False)
+        self.feed(VoteReceived(link, vote))
+
+    def keeps_batch(self, header: BatchHeader, digest: bytes) -> bool:
+        """Whether a lane or the execution of a decided block holds to this batch."""
+        lane = self.replica.lanes.lane(header.author)
+        if digest in self._executor.missing or self.replica.lanes.keeps(header.author, digest):
+            return True
+        executed = self._executor.executed_tip(header.author).sequence
+        return lane is not None and executed < header.sequence <= lane.committed.sequence
+
     def _check_votes(self, effect: CheckVotes) -> None:
         good, forged = [], []
         for vote in effect.votes:
             checked = self.checks.vote(vote)
+            link = self._brought.pop(vote, 0)
             if checked is None:
                 forged.append(vote)
+                self._outbox.fault(link, "vote.signature")
             else:
                 good.append(checked)
         self.counters["votes_forged"] += len(forged)

@@ -23,7 +23,6 @@ from consensus.inputs import (
     CertificateReceived,
     ProposalReceived,
     TipCertificateReceived,
-    VoteReceived,
 )
 from consensus.votes import Vote, VoteKind, well_formed
 from prsm_node.consensus_host.batch_store import BatchStore
@@ -41,6 +40,7 @@ log = structlog.get_logger("consensus")
 BATCHES_IN = 64
 BATCHES_AT_ONCE = 4
 PROPOSALS_KEPT = 8
+VALUES_A_ROUND = 2
 # A body with too many spent nonces is taken when it comes again after this long.
 SPENT_WAIT_S = 0.25
 REFUSABLE_MAX = 1_024
@@ -84,7 +84,15 @@ class Inbound:
         self._send, self._receive = trio.open_memory_channel[tuple[int, bytes, Batch]](BATCHES_IN)
         self.proposals: dict[bytes, Proposal] = {}
         """The last few proposals by value, to answer who lacks one."""
-        self.counters: dict[str, int] = {"batches_dropped": 0, "batches_spent": 0}
+        self.counters: dict[str, int] = {
+            "acknowledgements_unwanted": 0,
+            "batches_dropped": 0,
+            "batches_spent": 0,
+            "batches_unwanted": 0,
+            "proposals_surplus": 0,
+        }
+        self._values: dict[tuple[int, int], set[bytes]] = {}
+        """The values proposed in each round, from the current height on."""
         self._refusable: dict[bytes, float] = {}
 
     async def run(self) -> None:
@@ -104,18 +112,42 @@ class Inbound:
             if checked is None:
                 self._outbox.fault(link, "proposal.signature")
                 continue
-            self.proposals[block_digest(proposal.block)] = proposal
-            while len(self.proposals) > PROPOSALS_KEPT:
-                del self.proposals[next(iter(self.proposals))]
-            self._host.keep_proposal(checked)
+            value = block_digest(proposal.block)
+            if not self._takes(proposal, value):
+                self.counters["proposals_surplus"] += 1
+                continue
+            if value not in self.proposals:
+                self.proposals[value] = proposal
+                while len(self.proposals) > PROPOSALS_KEPT:
+                    del self.proposals[next(iter(self.proposals))]
+                self._host.keep_proposal(checked)
             self._host.feed(ProposalReceived(link, checked))
 
+    def _takes(self, proposal: Proposal, value: bytes) -> bool:
+        """Whether a proposal is one of the few of its round that are kept: a second proves its proposer
+        guilty, more are a flood. What a quorum stands for is taken in any case."""
+        current = self._host.replica.height.height
+        if any(height < current for height, _ in self._values):
+            self._values = {place: kept for place, kept in self._values.items() if place[0] >= current}
+        kept = self._values.setdefault((proposal.height, proposal.round), set())
+        if value in kept or (proposal.height == current and self._host.replica.stands(proposal)):
+            return True
+        if len(kept) >= VALUES_A_ROUND:
+            return False
+        kept.add(value)
+        return True
+
     def on_votes(self, link: int, votes: Sequence[Vote]) -> None:
+        chain = self._host.replica.chain
         for vote in votes:
-            if well_formed(vote):
-                self._host.feed(VoteReceived(link, vote))
-            else:
+            if not well_formed(vote):
                 self._outbox.fault(link, "vote.marks")
+                continue
+            validators = chain.validators(vote.height)
+            if validators is not None and validators.power(vote.voter) == 0:
+                self._outbox.fault(link, "vote.voter")
+                continue
+            self._host.vote_received(link, vote)
 
     def on_certificates(self, link: int, certificates: Sequence[Certificate]) -> None:
         replica = self._host.replica
@@ -173,11 +205,16 @@ class Inbound:
     def on_batches(self, link: int, batches: Sequence[Batch]) -> None:
         for batch in batches:
             digest = batch_digest(batch.header)
-            if digest in self._checking or not self._host.replica.wants_batch(batch.header):
+            if digest in self._checking:
+                continue
+            if not self._host.replica.wants_batch(batch.header):
+                self.counters["batches_unwanted"] += 1
                 continue
             stored = self._batches.get(digest)
             if stored is not None:
                 self._feed_batch(link, stored.header)
+                continue
+            if not self._signed(link, batch):
                 continue
             self._checking.add(digest)
             try:
@@ -195,9 +232,6 @@ class Inbound:
 
     async def _check_batch(self, link: int, batch: Batch, certified: bool = False) -> bool:
         header, body = batch.header, batch.body
-        if sha256(body).digest() != header.body or not self._host.checks.batch(header):
-            self._outbox.fault(link, "batch.signature")
-            return False
         verdict = await self._bodies.check_body(body, certified or self._waited(header.body))
         if not verdict.good:
             if verdict.fault.name == "SPENT":
@@ -209,6 +243,21 @@ class Inbound:
         stored.hashes = verdict.hashes
         stored.decoded = Decoded(verdict.hashes, verdict.transactions)
         self._feed_batch(link, header)
+        if not self._host.keeps_batch(header, stored.digest):
+            # Its lane went on meanwhile, or its author shows more than a lane has room for.
+            self._batches.drop(stored.digest)
+            self.counters["batches_unwanted"] += 1
+        return True
+
+    def _signed(self, link: int, batch: Batch) -> bool:
+        """Whether the body is the one named and the author signed: before a batch takes a place in the
+        queue."""
+        if sha256(batch.body).digest() != batch.header.body:
+            self._outbox.fault(link, "batch.body")
+            return False
+        if not self._host.checks.batch(batch.header):
+            self._outbox.fault(link, "batch.signature")
+            return False
         return True
 
     def _waited(self, body: bytes) -> bool:
@@ -230,11 +279,18 @@ class Inbound:
             return False
         if self._batches.get(digest) is not None:
             return True
-        return await self._check_batch(link, batch, certified=True)
+        return self._signed(link, batch) and await self._check_batch(link, batch, certified=True)
 
     def on_acknowledgements(self, link: int, given: Sequence[Acknowledgement]) -> None:
         for acknowledgement in given:
-            if acknowledgement.author != self._host.replica.me:
+            replica = self._host.replica
+            if acknowledgement.author != replica.me:
+                continue
+            if replica.height.validators.power(acknowledgement.voter) == 0:
+                self._outbox.fault(link, "acknowledgement.voter")
+                continue
+            if not replica.wants_acknowledgement(acknowledgement):
+                self.counters["acknowledgements_unwanted"] += 1
                 continue
             checked = self._host.checks.acknowledgement(acknowledgement)
             if checked is None:

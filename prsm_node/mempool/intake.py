@@ -1,34 +1,46 @@
 """Transactions that peers hand on: queued within a bound, admitted by one task."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
 from prsm_node.mempool.admission import Reason
 from prsm_node.mempool.pool import Mempool
 
-# Frames of up to 64 KB: 16 MB, two seconds at the ceiling. What finds it full is dropped; the node that
-# accepted a transaction keeps it and hands it on again.
+# Two seconds at the ceiling, in transactions of 250 bytes or in fewer large ones. What finds it full is
+# dropped; the node that accepted a transaction keeps it and hands it on again.
 INTAKE = 256
+INTAKE_BYTES = 8 << 20
 # So that the signature worker has a batch to check while answers travel.
 AT_ONCE = 4
 FAULTS = {Reason.MALFORMED, Reason.WRONG_SIGNATURE}
 
 
+Fault = Callable[[int, str], None]
+"""(link, reason): a peer handed on what no honest peer takes."""
+
+
 class Intake:
     """Takes what links bring without making them wait."""
 
-    def __init__(self, mempool: Mempool) -> None:
+    def __init__(self, mempool: Mempool, fault: Fault) -> None:
         self.dropped = 0
-        self.faults: Counter[int] = Counter()
-        """By link, since it was last asked for: transactions that no honest peer hands on."""
         self._mempool = mempool
-        self._send, self._receive = trio.open_memory_channel[tuple[int, list[bytes]]](INTAKE)
+        self._fault = fault
+        self._bytes = 0
+        self._send, self._receive = trio.open_memory_channel[tuple[int, list[bytes], Callable[[], None]]](
+            INTAKE
+        )
 
-    def take(self, link: int, raws: Sequence[bytes]) -> None:
+    def take(self, link: int, raws: Sequence[bytes], admitted: Callable[[], None] = lambda: None) -> None:
+        """Queue them; `admitted` is called once if one of them was new and good, and none was bad."""
+        size = sum(map(len, raws))
+        if self._bytes + size > INTAKE_BYTES:
+            self.dropped += len(raws)
+            return
         try:
-            self._send.send_nowait((link, list(raws)))
+            self._send.send_nowait((link, list(raws), admitted))
+            self._bytes += size
         except trio.WouldBlock:
             self.dropped += len(raws)
 
@@ -39,7 +51,13 @@ class Intake:
                 nursery.start_soon(self._admit)
 
     async def _admit(self) -> None:
-        async for link, raws in self._receive:
-            for admission in await self._mempool.submit(raws, link):
-                if admission.reason in FAULTS:
-                    self.faults[link] += 1
+        async for link, raws, admitted in self._receive:
+            try:
+                admissions = await self._mempool.submit(raws, link)
+            finally:
+                self._bytes -= sum(map(len, raws))
+            bad = [admission.reason for admission in admissions if admission.reason in FAULTS]
+            for reason in bad:
+                self._fault(link, f"transaction.{reason.name.lower()}")
+            if not bad and any(admission.accepted for admission in admissions):
+                admitted()

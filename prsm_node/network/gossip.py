@@ -35,8 +35,9 @@ ASKED_MAX = 8_192
 # Of one WANT: what a link's bulk queue takes besides other things.
 REPAIR_BYTES_MAX = 1024 * 1024
 
-Topic = Callable[[Link, bytes], bool]
-"""Takes a new message; whether it is good and goes on to others. A bad one is its link's fault."""
+Topic = Callable[[Link, bytes], bool | None]
+"""Takes a new message; whether it is good and goes on to others. A bad one is its link's fault. None: it is
+not known yet; the topic calls `hand_on` if it proves good, and blames the link itself if not."""
 
 
 class GossipLinks(Protocol):
@@ -83,6 +84,10 @@ class Gossiper:
             self._spread(digest, encode_message(Gossip(topic, body)), None)
         return digest
 
+    def hand_on(self, topic: int, body: bytes, source: Link) -> None:
+        """Send on a message that `source` brought and that proved good."""
+        self._spread(gossip_digest(topic, body), encode_message(Gossip(topic, body)), source)
+
     async def run(self) -> None:
         """Offer digests for repair, until cancelled."""
         while True:
@@ -101,10 +106,16 @@ class Gossiper:
                 continue
             self._remember(digest)
             take = self._topics.get(message.topic)
-            if take is not None and not take(link, message.body):
+            if take is None:
+                # Handed on unread, it would let one link flood everybody through us.
+                self._links.fault(link, "unknown_topic")
+                continue
+            good = take(link, message.body)
+            if good is None:
+                continue
+            if not good:
                 self._links.fault(link, "bad_gossip")
                 continue
-            # A topic unknown here may be known elsewhere; its messages go on, within the same bounds.
             self._spread(digest, encoded, link)
 
     def _have(self, link: Link, messages: list[tuple[bytes, ...]], raw: list[bytes]) -> None:

@@ -23,6 +23,7 @@ COST = {
     "wrong_signature": 50.0,
     "malformed_payload": 34.0,
     "unknown_kind": 10.0,  # a newer peer may know more kinds
+    "unknown_topic": 10.0,
     "replayed": 34.0,
     "over_rate": 2.0,  # 50 refused frames; each costs us a decode, no signature check
     "not_greeted": 50.0,
