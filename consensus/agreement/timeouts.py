@@ -17,13 +17,17 @@ VOTE_FLOOR_MS = 250
 # A faulty proposer can stretch what is measured: by so much at most, and each good height takes back an
 # eighth.
 MEASURED_MAX_MS = 20_000
+# What one height may add, on top of doubling. A height that waited 5 s for a quorum to come back says nothing
+# of the network; taken in whole, it would have the next dead proposer waited for 20 s. A network that
+# did slow down is still met: by the growth within a height at once, by this from 0 to 20 s in seven heights.
+RISE_MS = 250
 
 
 class Timeouts(msgspec.Struct, frozen=True):
     """The waits of one node. Immutable: `observed` returns the next ones."""
 
     measured_ms: int = 0
-    """The smoothed time from a proposal's arrival to its quorum: up at once, down by an eighth a height."""
+    """The smoothed time from a proposal's arrival to its quorum: up by doubling, down by eighths."""
 
     def delay_ms(self, kind: TimerKind, round_: int) -> int:
         """Return the wait of a PROPOSE, PREVOTE or PRECOMMIT timer in this round: linear in it, without
@@ -41,5 +45,5 @@ class Timeouts(msgspec.Struct, frozen=True):
 
     def observed(self, elapsed_ms: int) -> "Timeouts":
         """Take in how long a proposal took to its quorum."""
-        elapsed = min(max(elapsed_ms, 0), MEASURED_MAX_MS)
+        elapsed = min(max(elapsed_ms, 0), 2 * self.measured_ms + RISE_MS, MEASURED_MAX_MS)
         return Timeouts(max(elapsed, self.measured_ms - (self.measured_ms + 7) // 8))
