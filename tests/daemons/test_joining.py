@@ -35,7 +35,7 @@ def test_a_late_validator_catches_up_and_votes_and_a_follower_serves_reads(tmp_p
             until(
                 lambda: (
                     blocks(first[0], h := status(first[0]).height, h)[0].strength.tolerated_power > 0
-                    and h > joined_at + 10
+                    and h > joined_at + 5
                 ),
                 "the chain goes on",
             )
