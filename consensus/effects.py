@@ -14,7 +14,7 @@ from consensus.evidence import Evidence
 from consensus.guard import Guard
 from consensus.inputs import Link
 from consensus.timers import Timer
-from consensus.votes import Vote
+from consensus.votes import CheckedVote, Vote
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -85,6 +85,12 @@ class SendAgain(Effect, frozen=True):
     """Send the stored bytes of this height's own messages again (Agreement 2)."""
 
     height: int
+
+
+class SendVotes(Effect, frozen=True):
+    """Hand on votes of others that were counted here, to all: a height lasts, so somebody may lack them."""
+
+    votes: tuple[CheckedVote, ...]
 
 
 class SendBatchAgain(Effect, frozen=True):

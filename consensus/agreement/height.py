@@ -40,6 +40,7 @@ from consensus.effects import (
     ReportEvidence,
     SendAgain,
     SendCertificate,
+    SendVotes,
     SetTimer,
     StrengthenCommit,
 )
@@ -363,13 +364,24 @@ class Height:
 
     def resend(self) -> list[Outcome]:
         """Return what goes again besides our stored messages (Agreement 2): the polka that we hold to, with
-        those it rests on, and the wish for blocks that have a quorum and are not here."""
+        those it rests on, others' votes of this round and those that ended the one before, and the wish for
+        blocks that have a quorum and are not here.
+
+        Others' votes make up for links that are missing: the paper assumes that what one honest validator
+        has, all get, and of a round that fails no certificate tells.
+        """
         out: list[Outcome] = []
         self._forwarded.clear()
         self._fetched.clear()
         if self.decided is None:
             if self._valid_polka is not None:
                 self._forward(self._valid_polka, out)
+            current = self.state.round
+            places = [(current - 1, VoteKind.PRECOMMIT), *((current, kind) for kind in VoteKind)]
+            tallies = [self._keeper.tally(*place) for place in places if place[0] >= 0]
+            others = tuple(v for tally in tallies for v in tally.votes.values() if v.voter != self._me)
+            if others:
+                out.append(SendVotes(others))
             self._fetch_missing(ANY_LINK, out)
         return out
 

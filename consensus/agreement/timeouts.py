@@ -14,6 +14,7 @@ from consensus.timers import TimerKind
 # more than the wait. So the first timeouts of an idle, quick network are 500 ms (propose) and 250 ms.
 PROPOSE_FLOOR_MS = 500
 VOTE_FLOOR_MS = 250
+RESEND_MS = 500
 # A faulty proposer can stretch what is measured: by so much at most, and each good height takes back an
 # eighth.
 MEASURED_MAX_MS = 20_000
@@ -39,9 +40,12 @@ class Timeouts(msgspec.Struct, frozen=True):
         return base + base * round_ // 2
 
     def resend_ms(self, times: int) -> int:
-        """Return when to send again what was sent `times` times again: later and later, at most each 8
-        bases."""
-        return (2 * VOTE_FLOOR_MS + 4 * self.measured_ms) * min(times + 1, 8)
+        """Return when to send again what was sent `times` times again: later and later, at most each 2 s.
+
+        Not by what was measured: where resending is what carries a height, its own delay would be measured and
+        grow without end.
+        """
+        return RESEND_MS * min(times + 1, 4)
 
     def observed(self, elapsed_ms: int) -> "Timeouts":
         """Take in how long a proposal took to its quorum."""

@@ -35,6 +35,7 @@ from consensus.effects import (
     SendCertificate,
     SendCommitted,
     SendTipCertificate,
+    SendVotes,
     SetTimer,
     StopVoting,
     StrengthenCommit,
@@ -296,6 +297,10 @@ class ConsensusHost:
         for signed in self._guard.signed:
             self._outbox.broadcast(Kind(signed[0]), signed[1:])
 
+    def _send_votes(self, effect: SendVotes) -> None:
+        for vote in effect.votes:
+            self._outbox.broadcast(Kind.VOTE, encode_message(vote))
+
     def _send_batch_again(self, effect: SendBatchAgain) -> None:
         stored = self._batches.get(effect.digest)
         if stored is not None:
@@ -382,6 +387,7 @@ PERFORM: dict[type[Effect], Callable[[ConsensusHost, Any], None]] = {
     SendTipCertificate: ConsensusHost._send_tip_certificate,
     SendCommitted: ConsensusHost._send_committed,
     SendAgain: ConsensusHost._send_again,
+    SendVotes: ConsensusHost._send_votes,
     SendBatchAgain: ConsensusHost._send_batch_again,
     FetchBatch: ConsensusHost._fetch_batch,
     FetchTipCertificate: ConsensusHost._fetch_tip_certificate,

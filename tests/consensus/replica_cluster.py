@@ -32,6 +32,7 @@ from consensus.effects import (
     SendCertificate,
     SendCommitted,
     SendTipCertificate,
+    SendVotes,
     SetTimer,
 )
 from consensus.guard import Guard
@@ -209,6 +210,7 @@ class Peer:
             else:
                 for peer in cluster.others(self):
                     if peer.key not in effect.besides:
+                        self.seen["certificates sent"] += 1
                         cluster.send(self, peer, CertificateReceived(self.number + 1, certificate))
         elif isinstance(effect, SendTipCertificate):
             tip = effect.certificate
@@ -222,6 +224,9 @@ class Peer:
         elif isinstance(effect, SendAgain):
             for signed in list(self.guard_messages):
                 cluster.broadcast(self, lambda link, signed=signed: received(link, signed))
+        elif isinstance(effect, SendVotes):
+            for counted in effect.votes:
+                cluster.broadcast(self, lambda link, counted=counted: VoteReceived(link, counted))
         elif isinstance(effect, SendBatchAgain):
             again = self.batches[effect.digest]
             cluster.broadcast(self, lambda link: BatchReceived(link, again))

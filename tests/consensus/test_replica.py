@@ -94,3 +94,26 @@ def test_a_network_cut_in_half_stops_and_goes_on_when_it_heals() -> None:
     cluster.heal()
     cluster.run(seconds=20)
     assert min(cluster.heights()) > stood
+
+
+def test_votes_that_reach_only_one_validator_are_handed_on_by_it() -> None:
+    """Agreement 1 and 2: of three that are needed, two never hear each other; the third hands on what it
+    counted, certificates at once and the votes of a failed round when its height lasts."""
+    cluster = Cluster(seed=5, heartbeat_ms=1_000).start()
+    cluster.run(seconds=2)
+    cluster.peers[2].crash()
+    cluster.cut({1}, {3})
+    before = max(cluster.heights())
+    cluster.run(seconds=90)
+    assert min(cluster.heights()[i] for i in (0, 1, 3)) >= before + 5
+
+
+def test_who_has_voted_above_a_height_is_not_sent_its_commit() -> None:
+    cluster = Cluster(seed=1, heartbeat_ms=60_000).start()
+    for body in range(20):
+        cluster.seal(body % 4, body)
+        cluster.run(seconds=0.2)
+    sent = sum(peer.seen["certificates sent"] for peer in cluster.peers)
+    decided = sum(cluster.heights())
+    # Polka and commit of each decision to three others would be six.
+    assert sent <= 4 * decided, f"{sent} certificates sent for {decided} decisions"
