@@ -42,8 +42,8 @@ class Timeouts(msgspec.Struct, frozen=True):
     def resend_ms(self, times: int) -> int:
         """Return when to send again what was sent `times` times again: later and later, at most each 2 s.
 
-        Not by what was measured: where resending is what carries a height, its own delay would be measured and
-        grow without end.
+        Not by what was measured: where resending is what carries a height, its own delay would be measured
+        and grow without end.
         """
         return RESEND_MS * min(times + 1, 4)
 
