@@ -113,9 +113,9 @@ class BlockSync:
         claims = {link: height for link, height in self._claims().items() if height >= need}
         return sorted(claims, key=lambda link: (not self._chain.validates(link), -claims[link]))
 
-    def _doubt(self, link: int) -> None:
-        """It said that it has this height, and gave nothing."""
-        if self._chain.heights().get(link, 0) < self._chain.next_height():
+    def _doubt(self, link: int, height: int) -> None:
+        """If it says that it has this height: it was asked, and gave nothing."""
+        if self._chain.heights().get(link, 0) < height:
             return
         self._doubted.pop(link, None)
         self._doubted[link] = trio.current_time() + DOUBT_S
@@ -147,8 +147,7 @@ class BlockSync:
         count = min(BLOCKS_AT_ONCE, max(1, self.target - begin + 1))
         answer = await self._outbox.ask(link, BlocksWanted(begin, count), ANSWER_S)
         if answer is None:
-            if self._chain.next_height() == begin:
-                self._doubt(link)
+            self._doubt(link, begin)
             return False
         try:
             synced = decode_synced(answer)
