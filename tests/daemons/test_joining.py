@@ -26,12 +26,12 @@ def test_a_late_validator_catches_up_and_votes_and_a_follower_serves_reads(tmp_p
         net.wait_voting(*first)
         with load(first, wallet_keys(net.homes[0])) as sending:
             until(
-                lambda: status(first[0]).height > 30 and sending.final > 100, "30 blocks with transfers", 30
+                lambda: status(first[0]).height > 20 and sending.final > 100, "20 blocks with transfers", 30
             )
             net.start(late)
             net.wait_voting(late)
             joined_at = status(late).height
-            assert joined_at > 30
+            assert joined_at > 20
             until(
                 lambda: (
                     blocks(first[0], h := status(first[0]).height, h)[0].strength.tolerated_power > 0
@@ -46,7 +46,7 @@ def test_a_late_validator_catches_up_and_votes_and_a_follower_serves_reads(tmp_p
         key = unlock(Home(late).validator_key, KeyKind.VALIDATOR, passphrase_of(Home(late))).public
         voted = [height for height, voters in decision_voters(first).items() if key in voters]
         assert voted, "its precommits are in the others' decisions"
-        assert min(voted) > 25, "it did not vote on what it caught up with"
+        assert min(voted) > 15, "it did not vote on what it caught up with"
         assert_nothing_signed_twice(net.homes)
     finally:
         net.end_all()
@@ -60,7 +60,7 @@ def _follower_serves_reads(net: Net, home: Path) -> None:
     asks(home, "join", invite, "--passphrase-file", str(passphrase), "--port", str(free_ports(1)[0]))
     net.homes.append(home)
     net.start(home)
-    until(lambda: status(home).height > 30 and not status(home).syncing, "the follower has the chain")
+    until(lambda: status(home).height > 20 and not status(home).syncing, "the follower has the chain")
     now = status(home)
     assert not now.voting
     assert now.not_voting_because

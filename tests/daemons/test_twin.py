@@ -16,8 +16,8 @@ from tests.daemons.load import load
 pytestmark = pytest.mark.daemons
 
 SAYS = "this validator key"
-DUTY_S = 2.0
-"""Of which the twin check may take one; the rest is two busy cores."""
+DUTY_S = 3.0
+"""Of which the twin check may take one; the rest is for two busy cores."""
 
 
 @pytest.fixture(scope="module")
