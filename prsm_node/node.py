@@ -19,6 +19,7 @@ import msgspec
 import structlog
 import trio
 
+from consensus.blocks import Block
 from consensus.dissemination.batches import batch_digest
 from consensus.effects import StopVoting
 from consensus.guard import Guard
@@ -326,6 +327,10 @@ class Node:
     def batch(self, author: bytes, digest: bytes, link: int) -> None:
         """Ask peers for a batch (what the executor needs of the fetcher)."""
         self.fetcher.batch(author, digest, link)
+
+    def lacking(self, block: Block) -> None:
+        """Ask peers for all batches of a decided block (what the executor needs of sync)."""
+        self.sync.lack(block)
 
     def _executed(self, happened: BlockExecuted, execution: Execution) -> None:
         if self._recovering:

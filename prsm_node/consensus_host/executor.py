@@ -28,6 +28,10 @@ log = structlog.get_logger("ledger")
 # The replica decides at most three heights beyond execution (consensus/chain.py), catching up included.
 DECISIONS_MAX = 8
 FETCH_EVERY_S = 0.5
+# A node that was away fetches a lane's batches one after the other, 50 ms each: dozens would make it late for
+# seconds. After this long whole blocks are asked for, and again if that brought nothing.
+LACKING_S = 0.25
+ASKED_S = 2.0
 
 
 class Final(msgspec.Struct, frozen=True):
@@ -52,7 +56,11 @@ class ChainMark(msgspec.Struct, frozen=True, array_like=True):
 
 
 class BatchWanter(Protocol):
-    def batch(self, author: bytes, digest: bytes, link: int) -> None: ...
+    def batch(self, author: bytes, digest: bytes, link: int) -> None:
+        """Ask peers for one batch."""
+
+    def lacking(self, block: Block) -> None:
+        """Ask peers for all batches of a decided block."""
 
 
 class Executor:
@@ -141,6 +149,7 @@ class Executor:
 
     async def _gather(self, block: Block) -> list[StoredBatch]:
         """Return the block's batches in order of execution, once all are here and checked."""
+        began = trio.current_time()
         while True:
             found: list[StoredBatch] = []
             missing: list[tuple[bytes, bytes]] = []
@@ -154,6 +163,9 @@ class Executor:
                 return found
             for author, digest in missing:
                 self._wanter.batch(author, digest, 0)
+            if trio.current_time() - began >= LACKING_S:
+                self._wanter.lacking(block)
+                began = trio.current_time() + ASKED_S
             with trio.move_on_after(FETCH_EVERY_S):
                 await self._batches.arrival()
 

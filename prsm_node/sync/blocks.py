@@ -72,6 +72,7 @@ class BlockSync:
         self._outbox = outbox
         self._check = check
         self._hinted = trio.Event()
+        self._lacking: Block | None = None
         self._proven = 0
         self._doubted: dict[int, float] = {}
 
@@ -94,12 +95,50 @@ class BlockSync:
         """A peer claims to be ahead."""
         self._hinted.set()
 
+    def lack(self, block: Block) -> None:
+        """This block is decided here, but its batches come too slowly one by one along their lanes."""
+        self._lacking = block
+        self._hinted.set()
+
     async def run(self) -> None:
         while True:
             with trio.move_on_after(BEHIND_S):
                 await self._hinted.wait()
             self._hinted = trio.Event()
+            if (block := self._lacking) is not None:
+                self._lacking = None
+                await self._bodies(block)
             await self._catch_up()
+
+    async def _bodies(self, block: Block) -> None:
+        """Bring in the batches of a block that we decided, from who executed it, and of those after it."""
+        heights = self._claims()
+        for link in sorted(heights, key=lambda link: -heights[link]):
+            count = min(BLOCKS_AT_ONCE, heights[link] - block.height + 1)
+            if count < 1 or self._chain.executed_height() >= block.height:
+                return
+            answer = await self._outbox.ask(link, BlocksWanted(block.height, count), ANSWER_S)
+            try:
+                synced = decode_synced(answer) if answer is not None else ()
+            except UNREADABLE:
+                self._outbox.fault(link, "sync.unreadable")
+                continue
+            if not synced:
+                continue
+            if synced[0].committed.block != block or not await self._keep(link, synced):
+                self._outbox.fault(link, "sync.batch")
+                continue
+            return
+
+    async def _keep(self, link: int, synced: Sequence[SyncedBlock]) -> bool:
+        """Check and store the batches of blocks in a row; False at the first that is none of its block's."""
+        for item in synced:
+            if not fixed(item.committed.block, item.batches):
+                return False
+            for batch in item.batches:
+                if not await self._check(link, batch):
+                    return False
+        return True
 
     def _claims(self) -> dict[int, int]:
         now = trio.current_time()

@@ -164,3 +164,43 @@ def test_a_block_fixes_its_batches_down_the_lane_and_no_others() -> None:
     assert fixed(ordered, (FIRST, SECOND))
     assert fixed(ordered, (SECOND,)), "the first may be of the block before"
     assert not fixed(ordered, (FIRST,)), "nothing leads to it"
+
+
+async def test_a_decided_block_whose_batches_are_lacking_gets_them_from_who_executed_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    decided = block(1, FIRST, SECOND)
+    peers = Peers(liar=answer(FIRST, of=(FIRST, SECOND)), honest=answer(FIRST, SECOND))
+    chain = Chain({LIAR: 1, HONEST: 1})
+    chain.next_height = lambda: 2  # type: ignore[method-assign]
+
+    async def check(link: int, batch: Batch) -> bool:
+        return chain.store(batch)
+
+    sync = BlockSync(chain, peers, check)
+    with trio.move_on_after(1.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sync.run)
+            sync.lack(decided.block)
+            await trio.sleep_forever()
+    assert [batch.header for batch in chain.kept[-2:]] == [FIRST.header, SECOND.header]
+
+
+async def test_batches_of_another_block_than_the_decided_one_are_not_kept(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    peers = Peers(liar=answer(FIRST, SECOND), honest=None)
+    chain = Chain({LIAR: 1})
+    chain.next_height = lambda: 2  # type: ignore[method-assign]
+
+    async def check(link: int, batch: Batch) -> bool:
+        return chain.store(batch)
+
+    sync = BlockSync(chain, peers, check)
+    with trio.move_on_after(1.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sync.run)
+            sync.lack(block(1, FIRST).block)
+            await trio.sleep_forever()
+    assert chain.kept == []
+    assert (LIAR, "sync.batch") in peers.faults
