@@ -48,6 +48,6 @@ class PeerOutbox:
             return None
 
     def fault(self, link: int, reason: str) -> None:
-        found = self._links.link(link)
-        if found is not None:
-            self._links.fault(found, reason)
+        key = self._links.key_of(link)
+        if key is not None:
+            self._links.fault(key, reason)

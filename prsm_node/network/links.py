@@ -10,7 +10,7 @@ exception of theirs closes the link and is counted, but an AssertionError is our
 
 import random
 import secrets
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -47,6 +47,8 @@ Handler = Callable[[Link, list[Any], list[bytes]], None]
 
 # Links that have not greeted yet, beyond links_max: a flood of connections costs 16 tasks and no more.
 UNGREETED_MAX = 16
+# Links whose node is remembered, those that ended among them: who hangs up is not rid of its faults.
+KEYS_MAX = 1_024
 DIALS_AT_ONCE = 8
 DIAL_TICK_S = 0.1
 # Frames with these faults mean that the two ends read another protocol; nothing good follows on the stream.
@@ -122,6 +124,7 @@ class Links:
         }
         self._up: dict[bytes, Link] = {}
         self._numbers: dict[int, Link] = {}
+        self._keys: OrderedDict[int, bytes] = OrderedDict()
         self._ungreeted: set[Link] = set()
         self._dialling: set[bytes] = set()
         self._next_number = 1
@@ -167,6 +170,10 @@ class Links:
         if isinstance(of, Link):
             return of if self._numbers.get(of.number) is of else None
         return self._numbers.get(of) if isinstance(of, int) else self._up.get(of)
+
+    def key_of(self, number: int) -> bytes | None:
+        """Return the node key of a link that is up, or was lately: what it brought is checked after it."""
+        return self._keys.get(number)
 
     def links(self) -> list[Link]:
         """Return the links that are up."""
@@ -393,6 +400,9 @@ class Links:
         self._ungreeted.discard(link)
         self._up[link.node_key] = link
         self._numbers[link.number] = link
+        self._keys[link.number] = link.node_key
+        if len(self._keys) > KEYS_MAX:
+            self._keys.popitem(last=False)
         assert link.greeting is not None, f"link {link.number} is up without a greeting"
         for text in link.greeting.listen:
             self._learn_own(link, text)
@@ -452,12 +462,25 @@ class Links:
         host, connection = self._host, getattr(stream, "swarm_conn", None)
         assert host is not None, "streams come while the host runs"
         key = node_key_of_bytes(stream.muxed_conn.peer_id.to_bytes())
-        refused = self.scores.banned(key, self.clock())
-        if refused or key == self.node_key or len(self._ungreeted) >= UNGREETED_MAX or self._nursery is None:
+        refused = self.scores.banned(key, self.clock()) or not self._make_room_to_greet()
+        if refused or key == self.node_key or self._nursery is None:
             self.counters["links_refused"] += 1
             await host.drop(connection)
             return
         await self._serve(key, stream, outbound=False)
+
+    def _make_room_to_greet(self) -> bool:
+        """Who connects and says nothing goes first, or a few idle connections would keep everybody out: a
+        greeting takes milliseconds."""
+        if len(self._ungreeted) < UNGREETED_MAX:
+            return True
+        silent = min((link for link in self._ungreeted if not link.outbound), key=_number, default=None)
+        if silent is None:
+            return False
+        self._ungreeted.discard(silent)
+        self.counters["ungreeted_dropped"] += 1
+        silent.close("no room")
+        return True
 
     async def _serve(self, key: bytes, stream: "INetStream", outbound: bool) -> None:
         assert self._host is not None, "streams are served while the host runs"
@@ -522,6 +545,10 @@ class Links:
 
     def _every(self) -> list[Link]:
         return [*self._up.values(), *self._ungreeted]
+
+
+def _number(link: Link) -> int:
+    return link.number
 
 
 def _totals(link: Link) -> Counter[str]:
