@@ -168,3 +168,6 @@ class Halt(Effect, frozen=True):
     """Two decisions at one height were proven. Export the proof, say so, end the daemon."""
 
     reason: str
+    proof: tuple[CheckedCertificate, ...] = ()
+    """The two commit certificates, where both are at hand: `evidence.conflicting_certificates` names who is
+    guilty."""

@@ -95,6 +95,7 @@ class RecentHeights:
         return [
             Halt(
                 f"two blocks are certified at height {certificate.height}; a third of the power or more "
-                "is faulty"
+                "is faulty",
+                (decided.certificate, certificate),
             )
         ]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -20,6 +21,7 @@ import structlog
 import trio
 
 from consensus.blocks import Block
+from consensus.certificates import Certificate
 from consensus.dissemination.batches import batch_digest
 from consensus.effects import StopVoting
 from consensus.guard import Guard
@@ -298,6 +300,7 @@ class Node:
             catch_up=self.sync.hint,
             committed=lambda height: self.answers.committed(height),
             certified=self.mempool.certified,
+            export=self._export,
             now_ms=now_ms,
         )
         self.inbound = Inbound(self.host, self.batches, self.mempool, self.outbox)
@@ -317,6 +320,12 @@ class Node:
             self.links.handle(Kind[name], _by_number(handler))
         self.links.handle(Kind.TRANSACTIONS, _by_number(self.intake.take))
         self.gossip.subscribe(TRANSACTIONS, self._gossiped)
+
+    def _export(self, proof: tuple[Certificate, ...]) -> Path:
+        """Write the certificates that prove a fork beside the data, for other operators to check."""
+        path = self.home.path / f"fork-at-{proof[0].height}.json"
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(proof), indent=2))
+        return path
 
     def _digest(self, height: int) -> bytes | None:
         stored = self.state.block(height)

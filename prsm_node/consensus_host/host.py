@@ -6,6 +6,7 @@ with the rest of its performance as a callback, so that nothing signed leaves be
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ import trio
 from msgspec.structs import replace
 
 from consensus.blocks import CheckedProposal
+from consensus.certificates import Certificate
 from consensus.dissemination.acknowledgements import Acknowledgement
 from consensus.dissemination.batches import BatchHeader
 from consensus.effects import (
@@ -108,6 +110,7 @@ class ConsensusHost:
         catch_up: Callable[[int, int], None],
         committed: Callable[[int], Committed | None],
         certified: Callable[[Sequence[bytes]], None],
+        export: Callable[[tuple[Certificate, ...]], Path],
         now_ms: Callable[[], int],
     ) -> None:
         self.replica = replica
@@ -131,6 +134,7 @@ class ConsensusHost:
         self._catch_up = catch_up
         self._committed = committed
         self._certified = certified
+        self._export = export
         self._now_ms = now_ms
         self._brought: OrderedDict[Vote, int] = OrderedDict()
         self._inputs: deque[Input] = deque()
@@ -373,7 +377,11 @@ class ConsensusHost:
 
     def _halt(self, effect: Halt) -> None:
         log.critical("halted", reason=effect.reason)
-        raise Halted(f"{effect.reason}; this node stopped: trust no block since, and ask the other operators")
+        where = self._export(effect.proof) if effect.proof else None
+        told = f"; the proof is in {where}" if where is not None else ""
+        raise Halted(
+            f"{effect.reason}{told}; this node stopped: trust no block since, and ask other operators"
+        )
 
 
 PERFORM: dict[type[Effect], Callable[[ConsensusHost, Any], None]] = {
