@@ -55,7 +55,8 @@ async def find_twin(
             )
         elif place.elsewhere:
             reasons.append(
-                "another node that is running has this validator key; end one of the two, then start the other again"
+                "another node that is running has this validator key; end one of the two, then start the "
+                "other again"
             )
         answered.add(validator_of(link) or b"")
         if reasons or is_quorum(sum(map(validators.power, answered)), validators.total):
