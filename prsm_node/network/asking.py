@@ -13,7 +13,7 @@ import trio
 from prsm_node.network.link import Link
 from prsm_node.wire.frames import encode_message
 from prsm_node.wire.kinds import Kind
-from prsm_node.wire.payloads import PART_BYTES_MAX, PARTS_MAX, Request, Response, Wanted
+from prsm_node.wire.payloads import PART_BYTES_MAX, PARTS_MAX, BlocksWanted, Request, Response, Wanted
 
 ANSWER_BYTES_MAX = PART_BYTES_MAX * PARTS_MAX
 # 16 questions a link: a syncing peer asks for 16 ranges of blocks at once; more wait on its side.
@@ -72,6 +72,8 @@ class Asking:
         self._late: dict[int, int] = {}
         """Link -> its greatest question given up: an answer that comes after all is late, not unasked."""
         self._answering: dict[int, int] = {}
+        self._large: dict[int, trio.Lock] = {}
+        """Link -> who has a large answer on its way there."""
 
     async def ask(self, link: Link, wanted: Wanted, deadline_s: float, bytes_max: int) -> bytes:
         """Return the answer. Raise NotFound, or PeerFault where it is late, too large, or the link ends.
@@ -137,6 +139,18 @@ class Asking:
         self._late.pop(link.number, None)
 
     async def _work(self, link: Link, request: Request) -> None:
+        if not isinstance(request.wanted, BlocksWanted):
+            await self._reply(link, request)
+            return
+        # Megabytes for 40 bytes: one at a time, so that a link that does not read holds one answer.
+        lock = self._large.setdefault(link.number, trio.Lock())
+        async with lock:
+            if link.ended is None:
+                await self._reply(link, request)
+            else:
+                self._answered(link)
+
+    async def _reply(self, link: Link, request: Request) -> None:
         body: bytes | None = None
         try:
             with trio.move_on_after(ANSWER_S):
@@ -150,9 +164,14 @@ class Asking:
             self._owner.count("answer_failed")  # ours, not the peer's
             await self._send(link, request.id, None)
         finally:
-            busy = self._answering.pop(link.number) - 1
-            if busy:
-                self._answering[link.number] = busy
+            self._answered(link)
+
+    def _answered(self, link: Link) -> None:
+        busy = self._answering.pop(link.number) - 1
+        if busy:
+            self._answering[link.number] = busy
+        else:
+            self._large.pop(link.number, None)
 
     async def _send(self, link: Link, number: int, body: bytes | None) -> None:
         if body is None:

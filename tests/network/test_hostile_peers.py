@@ -19,10 +19,11 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped]
 from prsm_node.network.addresses import parse_address, peer_id_of
 from prsm_node.network.discovery import Discovery
 from prsm_node.network.host import HELD_BYTES_MAX
+from prsm_node.network.link import Link
 from prsm_node.network.outbox import QUEUE_BYTES_MAX
 from prsm_node.wire.frames import FrameSealer, Reason, encode_message
 from prsm_node.wire.kinds import FRAME_BYTES_MAX, KINDS, Kind, Priority
-from prsm_node.wire.payloads import Response
+from prsm_node.wire.payloads import BlocksWanted, Request, Response, Wanted
 from prsm_node.wire.stream import on_stream
 from tests.network.nodes import NETWORK, Node, Rogue, config, key, running, start, until
 from tests.wire.samples import SAMPLES
@@ -285,3 +286,23 @@ async def test_a_plain_libp2p_client_is_answered_identify_and_ping() -> None:
                 identify.ParseFromString(await read_length_prefixed_protobuf(stream))
             assert "/prsm/1" in identify.protocols
             assert "/ipfs/ping/1.0.0" in identify.protocols
+
+
+async def test_large_answers_to_one_link_are_made_one_at_a_time() -> None:
+    working: list[int] = [0, 0]
+
+    async def answer(link: Link, wanted: Wanted) -> bytes | None:
+        working[0] += 1
+        working[1] = max(working)
+        await trio.sleep(0.01)
+        working[0] -= 1
+        return b"blocks"
+
+    async with running() as nursery:
+        node = await start(nursery, 1, config(heartbeat_s=5), answer=answer)
+        async with Rogue(9).linked(node) as rogue:
+            asked = [Request(number, BlocksWanted(1, 64)) for number in range(1, 11)]
+            await rogue.write(on_stream(rogue.seal(Kind.REQUEST, *asked)))
+            await until(lambda: node.links.stats()["frames_out"] > 2 and working[1] > 0)
+            await trio.sleep(0.3)
+    assert working == [0, 1]

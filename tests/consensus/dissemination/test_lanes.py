@@ -165,3 +165,33 @@ def test_only_a_quorum_keeps_two_digests_of_one_sequence_from_both_being_certifi
         both["quorum"] += all(is_quorum(weight, 4) for weight in weights)
         both["third"] += all(3 * weight > 4 for weight in weights)
     assert both == {"third": 12, "quorum": 0}
+
+
+def test_orphans_of_a_faulty_author_are_few_and_its_other_batches_not_wanted() -> None:
+    ours = lanes(window=4)
+    orphans = [batch(2, bytes([number]) * 32) for number in range(10)]
+    for orphan in orphans:
+        if ours.wants(orphan):
+            ours.receive_batch(orphan, LINK)
+    kept = [orphan for orphan in orphans if ours.keeps(A, batch_digest(orphan))]
+    assert kept == orphans[:4]
+    assert ours.wants(batch(1)), "what connects is wanted all the same"
+
+
+def test_a_second_child_of_a_missing_parent_does_not_push_out_the_first() -> None:
+    ours = lanes()
+    first, rival = batch(2, bytes(32), body=1), batch(2, bytes(32), body=2)
+    ours.receive_batch(first, LINK)
+    assert ours.receive_batch(rival, LINK) == []
+    assert (ours.keeps(A, batch_digest(first)), ours.keeps(A, batch_digest(rival))) == (True, False)
+
+
+def test_only_the_first_acknowledgement_of_each_voter_is_wanted() -> None:
+    ours = lanes(me=A)
+    own = batch(1)
+    given = [Acknowledgement(A, 1, batch_digest(own), voter, b"s" * 64) for voter in (A, B)]
+    assert not ours.wants_acknowledgement(given[1])
+    ours.batch_cast(own, CheckedAcknowledgement(given[0]))
+    assert ours.wants_acknowledgement(given[1])
+    ours.receive_acknowledgement(CheckedAcknowledgement(given[1]))
+    assert not ours.wants_acknowledgement(given[1])
