@@ -88,7 +88,8 @@ class RunningNode:
         return [
             PeerView(
                 node_id=view.node_id,
-                address=view.listen[0] if view.listen else view.address,
+                # What a peer says of itself goes to terminals: nothing that steers one.
+                address=next((said for said in view.listen if said.isprintable()), view.address),
                 outbound=view.outbound,
                 validator=view.validator,
                 height=view.height,
