@@ -67,6 +67,8 @@ from consensus.votes import Vote
 FORWARD_MS = 40
 """A polka is forwarded before its round can end, which takes VOTE_FLOOR_MS. Most often everybody has shown by
 then that it needs none: certificates to all would be half of a height's messages."""
+FORWARD_COMMIT_MS = 220
+"""No round waits for a commit: by then the votes for the next, paced block have shown who has it."""
 assert FORWARD_MS * 4 < VOTE_FLOOR_MS, "a forwarded polka must arrive while its round lasts"
 
 
@@ -104,6 +106,8 @@ class Replica:
         self._build_round: int | None = None
         self._held_decision: Decided | None = None
         self._slowed_at: int | None = None
+        self._work = 0
+        """Transactions a block, averaged over the last few."""
         self._recent = RecentHeights()
         self._early = EarlyMessages()
         self._heartbeat_due = False
@@ -365,6 +369,9 @@ class Replica:
         clock = SetTimer(Timer(TimerKind.CLOCK, height, round_), max(1, self.chain.time_ms - now_ms + 1))
         if now_ms <= self.chain.time_ms:
             return [clock]
+        paced_ms = self.chain.time_ms + self.rules.pace_ms - now_ms
+        if round_ == 0 and self._work >= self.rules.much and paced_ms > 0:
+            return [SetTimer(clock.timer, paced_ms)]
         if self._slowed_at != height and self._peers_lag():
             self._slowed_at = height
             return [SetTimer(clock.timer, self.rules.slow_down_ms)]
@@ -459,7 +466,7 @@ class Replica:
         self.height = self._open(validators, before.closing_guard())
         effects: list[Effect] = [
             *self._check(late),
-            SetTimer(Timer(TimerKind.FORWARD, block.height), FORWARD_MS),
+            SetTimer(Timer(TimerKind.FORWARD, block.height), FORWARD_COMMIT_MS),
             Decide(block, decided.certificate),
             SetTimer(Timer(TimerKind.HEARTBEAT, self.height.height), self.rules.heartbeat_ms),
         ]
@@ -478,6 +485,7 @@ class Replica:
 
     def _block_executed(self, happened: BlockExecuted, now_ms: int) -> list[Effect]:
         self.chain.executed_at(happened.height, happened.state_root, happened.next_set)
+        self._work = (3 * self._work + happened.transactions + 3) // 4
         if self._held_decision is not None:
             return self._decided(self._held_decision, now_ms)
         return self._build(now_ms) + self._judge_waiting(now_ms)

@@ -19,3 +19,8 @@ class Rules(msgspec.Struct, frozen=True):
     lag_max: int = 16
     """L: a proposer slows down while a third of the power lags by more heights (Agreement 8)."""
     slow_down_ms: int = 250
+    pace_ms: int = 150
+    """A proposer leaves at least so long between blocks that order much: a height costs 50 frames at four
+    validators, whatever it holds, and all cores if nothing holds it back."""
+    much: int = 16
+    """Transactions a block, on average of the last few, from which blocks are paced."""

@@ -13,6 +13,8 @@ CLOSE_BYTES = 64_000  # below one stream write of 65,000 bytes
 GROWN_BYTES = 256_000
 PATIENCE_MS = 100  # for each batch on its way; a certificate takes 15 ms at rest and 100 under load
 GROWN_MS = 300
+SPACED_MS = 100  # between batches of a lane that has many transactions, however quickly they are certified
+MANY_BYTES = 1_000  # four transfers or more in a batch
 
 
 class Sealed(NamedTuple):
@@ -34,6 +36,7 @@ class BatchClock:
         self.ready_bytes = 0
         self._oldest_ms: int | None = None
         self._sealed_ms: int | None = None
+        self._sealed_bytes = 0
 
     def queued(self, now_ms: int, size: int) -> None:
         self.ready_bytes += size
@@ -50,6 +53,7 @@ class BatchClock:
     def sealed(self, now_ms: int, size: int) -> None:
         self.removed(size)
         self._sealed_ms = now_ms
+        self._sealed_bytes = size
         if self.ready_bytes:
             self._oldest_ms = now_ms
 
@@ -64,8 +68,9 @@ class BatchClock:
             return None
         if self.ready_bytes >= self.bytes_wanted(outstanding):
             return 0
-        quiet = self._sealed_ms is None or now_ms - self._sealed_ms >= CLOSE_MS
-        if quiet and not outstanding:
+        since_ms = GROWN_MS if self._sealed_ms is None else now_ms - self._sealed_ms
+        spaced_ms = SPACED_MS - since_ms if self._sealed_bytes >= MANY_BYTES else 0
+        if since_ms >= CLOSE_MS and not outstanding and spaced_ms <= 0:
             return 0
         waits_ms = min(PATIENCE_MS * outstanding, GROWN_MS) if outstanding else CLOSE_MS
-        return max(0, self._oldest_ms + waits_ms - now_ms)
+        return max(0, self._oldest_ms + waits_ms - now_ms, spaced_ms)

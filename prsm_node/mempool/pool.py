@@ -35,6 +35,7 @@ TICK_MS = 250
 RANKS_MAX = 32_768
 FORWARD_BYTES = 64_000
 MANY_FORWARDS = 4
+FORWARD_MS = 50
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -308,13 +309,15 @@ class Mempool:
             with trio.move_on_after(TICK_MS / 1000):
                 await self._wake.wait()
             self._wake = trio.Event()
-            many = sum(map(len, self._pending.outgoing.values())) >= MANY_FORWARDS
+            waiting = sum(map(len, self._pending.outgoing.values()))
             self.flush_forwards()
             if self._now_ms() >= tick_ms:
                 self.tick()
                 tick_ms = self._now_ms() + TICK_MS
             # The first after a quiet spell leaves at once; under load they gather, as batches do.
-            await trio.sleep((PATIENCE_MS if many else CLOSE_MS) / 1000)
+            await trio.sleep(
+                (PATIENCE_MS if waiting >= MANY_FORWARDS else FORWARD_MS if waiting else CLOSE_MS) / 1000
+            )
 
     def flush_forwards(self) -> None:
         """Send what goes to other lanes; what finds no way now is tried again with the next tick."""

@@ -293,6 +293,7 @@ class Links:
 
     def received(self, link: Link, frame: Frame) -> None:
         """A frame passed every check."""
+        self.counters[f"received.{frame.kind.name.lower()}"] += 1
         try:
             if frame.kind is Kind.HELLO:
                 for hello in frame.messages:

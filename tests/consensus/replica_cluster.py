@@ -261,7 +261,10 @@ class Peer:
             self.blocks.append((block, effect.certificate))
             self.roots[block.height] = root_after(block.height, block)
             happened = BlockExecuted(
-                block.height, self.roots[block.height], len(block.tips), cluster.validators.pairs()
+                block.height,
+                self.roots[block.height],
+                len(block.tips) * cluster.transactions_a_batch,
+                cluster.validators.pairs(),
             )
             self.executing_ms = max(self.executing_ms, cluster.now_ms) + cluster.random.uniform(0, 3)
             self.later(self.executing_ms - cluster.now_ms, happened)
@@ -289,6 +292,7 @@ class Cluster:
         self.validators = ValidatorSet([(key, 1) for key in keys])
         self.rules = Rules(**rules)
         self.loss = loss
+        self.transactions_a_batch = 1
         self.now_ms = START_MS
         self._queue: list[tuple[float, int, Any]] = []
         self._count = 0

@@ -117,3 +117,17 @@ def test_who_has_voted_above_a_height_is_not_sent_its_commit() -> None:
     decided = sum(cluster.heights())
     # Polka and commit of each decision to three others would be six.
     assert sent <= 4 * decided, f"{sent} certificates sent for {decided} decisions"
+
+
+def test_blocks_that_order_much_are_paced_and_lone_ones_are_not() -> None:
+    def blocks(transactions: int) -> int:
+        cluster = Cluster(seed=2, heartbeat_ms=60_000)
+        cluster.transactions_a_batch = transactions
+        cluster.start()
+        for body in range(200):
+            cluster.seal(body % 4, body)
+            cluster.run(seconds=0.02)
+        return max(cluster.heights())
+
+    assert blocks(transactions=100) <= 30, "4 s hold 26 blocks of 150 ms"
+    assert blocks(transactions=1) > 35
