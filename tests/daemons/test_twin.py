@@ -53,6 +53,7 @@ def test_the_second_node_with_a_key_does_not_vote_and_says_why(net: Net) -> None
         height = net.wait_level()
         ours = set(sending.senders[1].accepted)
         assert ours <= sending.reported().keys(), "what the true node accepted is final"
+    until(lambda: status(twin).height >= height, "the twin follows to the tip")
     same_chain([*net.homes, twin], height)
     net.end(twin, *net.homes)
     assert signed_places(twin) == {}
