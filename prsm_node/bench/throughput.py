@@ -24,9 +24,9 @@ RATE_FIRST: Final = 1_000.0
 STEP: Final = 1.4
 STEP_S: Final = 6.0
 # A step is kept up with where nothing was refused or lost, p99 stays below a second, and as much became final
-# in its time as was offered, but for what the last half second leaves under way.
+# in its time as was offered, but for what may be under way at the end within that same second.
 P99_MS_MAX: Final = 1_000.0
-UNDER_WAY_S: Final = 0.5
+UNDER_WAY_S: Final = P99_MS_MAX / 1_000
 HOLDS_MAX: Final = 6
 HOLD_BACK: Final = 0.85
 DRAINED_S: Final = 60.0
