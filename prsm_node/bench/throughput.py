@@ -118,7 +118,7 @@ def kept_up(result: LoadResult) -> bool:
     if result.refused or result.lost or not result.latencies_ms:
         return False
     in_time = result.offered * (1 - UNDER_WAY_S / result.seconds)
-    return result.final_in_time >= in_time and percentile(sorted(result.latencies_ms), 0.99) < P99_MS_MAX
+    return result.final_in_time > in_time and percentile(sorted(result.latencies_ms), 0.99) < P99_MS_MAX
 
 
 def _bytes_sent(homes: Sequence[Path]) -> float:
