@@ -231,10 +231,6 @@ class Lanes:
             and acknowledgement.voter not in own.signatures
         )
 
-    def holds(self, author: bytes, digest: bytes) -> bool:
-        lane = self._lanes.get(author)
-        return lane is not None and digest in lane.batches
-
     def receive_batch(self, batch: CheckedBatch, link: Link) -> list[Effect]:
         """Lanes 2: hold the chain, then acknowledge one digest per (author, sequence), ever."""
         lane = self._lanes.get(batch.author)

@@ -4,6 +4,7 @@ A certificate embeds votes that often came alone before, so that the last good c
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from consensus.blocks import CheckedProposal, Proposal, block_digest, proposal_signed_bytes
 from consensus.certificates import Certificate, CheckedCertificate, votes_of
@@ -67,13 +68,10 @@ class Checks:
             self.signed[validator] = place
 
     def certificate(self, certificate: Certificate, validators: ValidatorSet) -> CheckedCertificate | None:
-        voters = {vote.voter for vote in certificate.votes}
-        power = sum(validators.power(voter) for voter in voters)
-        if len(voters) != len(certificate.votes) or not is_quorum(power, validators.total):
+        if not could_certify([vote.voter for vote in certificate.votes], validators):
             return None
-        for vote in votes_of(certificate):
-            if validators.power(vote.voter) == 0 or self.vote(vote) is None:
-                return None
+        if any(self.vote(vote) is None for vote in votes_of(certificate)):
+            return None
         return CheckedCertificate(certificate)
 
     def proposal(self, proposal: Proposal, validators: ValidatorSet) -> CheckedProposal | None:
@@ -105,14 +103,17 @@ class Checks:
     def tip_certificate(
         self, certificate: TipCertificate, validators: ValidatorSet
     ) -> CheckedTipCertificate | None:
-        voters = {voter for voter, _ in certificate.votes}
-        power = sum(validators.power(voter) for voter in voters)
-        if len(voters) != len(certificate.votes) or not is_quorum(power, validators.total):
+        if not could_certify([voter for voter, _ in certificate.votes], validators):
             return None
         message = acknowledgement_signed_bytes(
             self._network, certificate.author, certificate.sequence, certificate.digest
         )
-        for voter, signature in certificate.votes:
-            if validators.power(voter) == 0 or not self.signature(voter, signature, message):
-                return None
+        if not all(self.signature(voter, signature, message) for voter, signature in certificate.votes):
+            return None
         return CheckedTipCertificate(certificate)
+
+
+def could_certify(voters: Sequence[bytes], validators: ValidatorSet) -> bool:
+    """Whether these are distinct members of the set and a quorum of it: asked before any signature."""
+    powers = [validators.power(voter) for voter in voters]
+    return len(set(voters)) == len(voters) and 0 not in powers and is_quorum(sum(powers), validators.total)

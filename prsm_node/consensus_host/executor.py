@@ -151,13 +151,7 @@ class Executor:
         """Return the block's batches in order of execution, once all are here and checked."""
         began = trio.current_time()
         while True:
-            found: list[StoredBatch] = []
-            missing: list[tuple[bytes, bytes]] = []
-            for tip in self._in_order(block):
-                batches, absent = self._batches.segment(tip, self.executed_tip(tip.author))
-                if absent is not None:
-                    missing.append((tip.author, absent))
-                found += batches
+            found, missing = self._walk(block)
             self.missing = frozenset(digest for _, digest in missing)
             if not missing:
                 return found
@@ -188,13 +182,19 @@ class Executor:
 
     def gathered(self, block: Block) -> list[StoredBatch] | None:
         """Return the block's batches in order of execution if all are here, without waiting."""
+        found, missing = self._walk(block)
+        return None if missing else found
+
+    def _walk(self, block: Block) -> tuple[list[StoredBatch], list[tuple[bytes, bytes]]]:
+        """Return the block's batches in order of execution, and (author, digest) of each lane's first gap."""
         found: list[StoredBatch] = []
+        missing: list[tuple[bytes, bytes]] = []
         for tip in self._in_order(block):
             batches, absent = self._batches.segment(tip, self.executed_tip(tip.author))
             if absent is not None:
-                return None
+                missing.append((tip.author, absent))
             found += batches
-        return found
+        return found, missing
 
     def _execute(self, block: Block, certificate: CheckedCertificate, batches: list[StoredBatch]) -> None:
         for stored in batches:
