@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import structlog
@@ -27,6 +27,9 @@ from prsm_node.control.protocol import (
     short_path,
 )
 
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus  # libp2p brings these stubs, which hide trio's own
+
 # A home serves its operator, the api and a few tools; each may keep many requests in flight.
 CONNECTIONS_MAX = 64
 IN_FLIGHT_MAX = 64  # a connection; the next request is read when one is done
@@ -38,12 +41,6 @@ RECEIVE_BYTES = 1 << 18
 
 Emit = Callable[[object], Awaitable[None]]
 log = structlog.get_logger("control")
-
-
-class Starting(Protocol):
-    """What trio's `Nursery.start` hands in (mypy does not see trio.TaskStatus)."""
-
-    def started(self) -> None: ...
 
 
 class Method(NamedTuple):
@@ -59,7 +56,9 @@ class Method(NamedTuple):
 Handlers = Mapping[str, Method]
 
 
-async def serve(path: Path, handlers: Handlers, *, task_status: Starting = trio.TASK_STATUS_IGNORED) -> None:
+async def serve(
+    path: Path, handlers: Handlers, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED
+) -> None:
     """Serve until cancelled; the socket file goes with it.
 
     The caller holds the home's lock: a socket file that lies there is a dead daemon's. Raise OSError where

@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 
 from consensus.blocks import Tip
 from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_digest

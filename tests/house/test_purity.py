@@ -110,6 +110,7 @@ def test_the_ledger_computes_without_floats() -> None:
             division = isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div)
             named = isinstance(node, ast.Name) and node.id == "float"
             if constant or division or named:
+                assert isinstance(node, ast.expr | ast.stmt)
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
     assert not found, "\n".join(found)
 

@@ -12,7 +12,14 @@ from consensus.dissemination.acknowledgements import (
 from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, CheckedBatch, batch_digest
 from consensus.dissemination.lanes import Lanes
 from consensus.dissemination.tips import TipsVerdict, judge_tips, next_tips
-from consensus.effects import CastAcknowledgement, CastBatch, FetchBatch, ReportEvidence, SendTipCertificate
+from consensus.effects import (
+    CastAcknowledgement,
+    CastBatch,
+    Effect,
+    FetchBatch,
+    ReportEvidence,
+    SendTipCertificate,
+)
 from consensus.evidence import BatchEquivocation
 from consensus.quorum import is_quorum
 from consensus.validators import ValidatorSet
@@ -42,7 +49,7 @@ def certificate(of: CheckedBatch) -> CheckedTipCertificate:
     return CheckedTipCertificate(TipCertificate(of.author, of.sequence, batch_digest(of), votes))
 
 
-def acknowledged(effects: list[object]) -> list[int]:
+def acknowledged(effects: list[Effect]) -> list[int]:
     return [effect.acknowledgement.sequence for effect in effects if isinstance(effect, CastAcknowledgement)]
 
 
