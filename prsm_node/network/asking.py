@@ -1,8 +1,9 @@
 """Questions to one peer and their answers, which may be larger than a frame.
 
 An answer leaves in parts of PART_BYTES_MAX, each a message of its own, so that votes pass between them. The
-asker sets the bound in bytes and the deadline; the answerer works on at most ANSWERS_AT_ONCE questions a link
-and waits where the link's queue is full, so that a slow reader costs one answer and not memory.
+asker sets the bound in bytes and the deadline; the answerer works on at most ANSWERS_AT_ONCE questions a
+link, lets those wait who ask for too much (answer_budget.py), and waits where the link's queue is full, so
+that a slow reader costs one answer and not memory.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ from typing import Protocol
 
 import trio
 
+from prsm_node.network.answer_budget import WAIT_MAX_S
 from prsm_node.network.link import Link
 from prsm_node.wire.frames import encode_message
 from prsm_node.wire.kinds import Kind
@@ -45,6 +47,8 @@ class AskingOwner(Protocol):
     def broken(self, error: AssertionError) -> None: ...
     def count(self, name: str) -> None: ...
     def start_soon(self, task: Callable[..., Awaitable[object]], *arguments: object) -> None: ...
+    def answer_wait_s(self, link: Link) -> float: ...
+    def charge(self, link: Link, size: int) -> None: ...
 
 
 class _Question:
@@ -92,7 +96,7 @@ class Asking:
         finally:
             del self._open[key]
             if question.result is None:
-                self._late[link.number] = number
+                self._late[link.number] = max(number, self._late.get(link.number, 0))
         if question.result is None:
             self._owner.fault(link, "late_answer")
             raise PeerFault(link, f"gave no answer to {type(wanted).__name__} within {deadline_s} s")
@@ -153,10 +157,12 @@ class Asking:
     async def _reply(self, link: Link, request: Request) -> None:
         body: bytes | None = None
         try:
-            with trio.move_on_after(ANSWER_S):
-                body = await self._answer(link, request.wanted)
-            if body is not None and len(body) > ANSWER_BYTES_MAX:
-                body = None
+            if await self._may_answer(link):
+                with trio.move_on_after(ANSWER_S):
+                    body = await self._answer(link, request.wanted)
+                if body is not None and len(body) > ANSWER_BYTES_MAX:
+                    body = None
+                self._owner.charge(link, len(body or b""))
             await self._send(link, request.id, body)
         except AssertionError as error:
             self._owner.broken(error)
@@ -165,6 +171,20 @@ class Asking:
             await self._send(link, request.id, None)
         finally:
             self._answered(link)
+
+    async def _may_answer(self, link: Link) -> bool:
+        """Wait until the peer's budget has no debt; False where that takes too long, and it is told so."""
+        if self._owner.answer_wait_s(link) == 0.0:
+            return True
+        self._owner.count("answers_delayed")
+        with trio.move_on_after(WAIT_MAX_S):
+            # Again after each wait: another question of the same peer may have been answered meanwhile.
+            while link.ended is None and (wait_s := self._owner.answer_wait_s(link)) > 0.0:  # noqa: ASYNC110
+                await trio.sleep(wait_s)
+            return link.ended is None
+        self._owner.count("answers_refused.over_budget")
+        self._owner.fault(link, "answers_over_budget")
+        return False
 
     def _answered(self, link: Link) -> None:
         busy = self._answering.pop(link.number) - 1

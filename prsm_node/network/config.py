@@ -2,6 +2,8 @@
 
 import msgspec
 
+from prsm_node.network.answer_budget import AnswerBytes
+
 
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How one node listens, whom it looks for and how long it waits."""
@@ -33,3 +35,5 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     peer_exchange_s: float = 30.0
     have_s: float = 1.0
     """How often the digests of recent gossip are offered for repair."""
+    answers: AnswerBytes = AnswerBytes()
+    """What peers may make this node send."""

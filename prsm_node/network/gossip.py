@@ -48,6 +48,8 @@ class GossipLinks(Protocol):
     def links(self) -> list[Link]: ...
     def fault(self, of: Link | bytes, reason: str) -> None: ...
     def count(self, name: str) -> None: ...
+    def answer_wait_s(self, link: Link) -> float: ...
+    def charge(self, link: Link, size: int) -> None: ...
 
 
 class Gossiper:
@@ -141,8 +143,11 @@ class Gossiper:
                 if held is None:
                     continue
                 budget -= len(held[1])
-                if budget < 0:
+                if budget < 0 or self._links.answer_wait_s(link) > 0.0:
+                    # Offered again in the next round, and to be had then, or of another.
+                    self._links.count("gossip_refused.over_budget")
                     return
+                self._links.charge(link, len(held[1]))
                 self._links.count("gossip_repaired")
                 link.send(Kind.GOSSIP, held[1])
 

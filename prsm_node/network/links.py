@@ -20,6 +20,7 @@ from prsm_node.errors import OperatorError
 from prsm_node.identity.ed25519 import SigningKey, verify
 from prsm_node.network.address_book import AddressBook
 from prsm_node.network.addresses import Address, node_key_of_bytes, parse_address
+from prsm_node.network.answer_budget import AnswerBudget
 from prsm_node.network.asking import ANSWER_BYTES_MAX, Answer, Asking
 from prsm_node.network.config import NetworkConfig
 from prsm_node.network.link import Link, LinkView
@@ -117,6 +118,7 @@ class Links:
         self._on_up = [on_link_up]
         self._on_link_down, self._on_height = on_link_down, on_height
         self._privileged = privileged
+        self._budget = AnswerBudget(config.answers)
         self._asking = Asking(self, answer)
         self._handlers: dict[Kind, Handler] = {
             Kind.REQUEST: self._asking.requests,
@@ -336,6 +338,14 @@ class Links:
         if self._nursery is not None:
             self._nursery.start_soon(task, *arguments)
 
+    def answer_wait_s(self, link: Link) -> float:
+        """How long a peer waits until it may be sent what it asks for."""
+        return self._budget.wait_s(link.node_key, self._validates(link), self.clock())
+
+    def charge(self, link: Link, size: int) -> None:
+        """A peer's asking cost us so many bytes."""
+        self._budget.charge(link.node_key, self._validates(link), size, self.clock())
+
     # Greeting.
 
     def _hello(self, link: Link, hello: Hello) -> None:
@@ -442,8 +452,10 @@ class Links:
         return False
 
     def _needed(self, link: Link) -> bool:
-        validator = link.validator is not None and self._privileged(link.validator)
-        return validator or self.book.is_bootstrap(link.node_key)
+        return self._validates(link) or self.book.is_bootstrap(link.node_key)
+
+    def _validates(self, link: Link) -> bool:
+        return link.validator is not None and self._privileged(link.validator)
 
     def _take_down(self, link: Link) -> None:
         """Forget a link; told once to those who were told that it is up."""
