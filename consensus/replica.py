@@ -8,7 +8,8 @@ dissemination/'s. PROTOCOL.md's sections are named where a rule of theirs is app
 from collections.abc import Callable
 from typing import Any
 
-from consensus.agreement.height import BuildBlock, Decided, Height, Outcome, Propose
+from consensus.agreement.height import Height
+from consensus.agreement.outcomes import BuildBlock, Decided, Outcome, Propose
 from consensus.agreement.timeouts import VOTE_FLOOR_MS, Timeouts
 from consensus.agreement.unchecked import UncheckedVotes
 from consensus.blocks import EMPTY_EVIDENCE, Block, Proposal, block_digest

@@ -1,8 +1,8 @@
 """The round state machine: the `upon` clauses of arXiv:1807.04938, Algorithm 1, one function each.
 
 A rule is silent (None) until its condition holds; its answer carries the line, so that tests and
-transcripts can say why a node voted. votekeeper.py counts, height.py turns counts into `Facts` and answers
-into effects. Values are opaque digests. Nothing here knows weights, signatures, blocks or time.
+transcripts can say why a node voted. votekeeper.py counts, facts.py turns counts into `Facts`, height.py
+answers into effects. Values are opaque digests. Nothing here knows weights, signatures, blocks or time.
 """
 
 from collections.abc import Callable

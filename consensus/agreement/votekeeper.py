@@ -10,7 +10,7 @@ highest it reached.
 
 from collections.abc import ItemsView, Iterator
 
-from consensus.certificates import CheckedCertificate, certificate_of, votes_of
+from consensus.certificates import Certificate, CheckedCertificate, certificate_of, votes_of
 from consensus.evidence import Amnesia, VoteEquivocation, evidence_of_votes, is_amnesia, is_equivocation
 from consensus.quorum import is_quorum, is_third
 from consensus.validators import ValidatorSet
@@ -54,8 +54,7 @@ class VoteKeeper:
         self._waiting: dict[Place, CheckedCertificate] = {}
         self._convicted: set[bytes] = set()
 
-    # --- taking in
-    # ----------------------------------------------------------------------------------------------
+    # --- taking in --------------------------------------------------------------------------------
 
     def add(self, vote: CheckedVote) -> VoteEquivocation | Amnesia | None:
         """Count a vote; return the first proof of guilt that it completes for its voter.
@@ -135,8 +134,7 @@ class VoteKeeper:
     def _supported(self, polka: CheckedCertificate) -> bool:
         return all(member.mark < 0 or (member.mark, polka.value) in self._polkas for member in polka.votes)
 
-    # --- evidence
-    # -----------------------------------------------------------------------------------------------
+    # --- evidence ---------------------------------------------------------------------------------
 
     def _report(self, found: VoteEquivocation | Amnesia | None) -> VoteEquivocation | Amnesia | None:
         if found is None:
@@ -169,8 +167,7 @@ class VoteKeeper:
                     return found
         return None
 
-    # --- what the rules ask
-    # ---------------------------------------------------------------------------------------
+    # --- what the rules ask -----------------------------------------------------------------------
 
     def tally(self, round_: int, kind: VoteKind) -> Tally:
         """Return the votes of one kind in a round, made empty where there are none."""
@@ -183,6 +180,11 @@ class VoteKeeper:
         """Return what this voter is counted with at this vote's place."""
         tally = self._tallies.get((vote.round, vote.kind))
         return tally.votes.get(vote.voter) if tally is not None else None
+
+    def has(self, certificate: Certificate) -> bool:
+        """Whether this quorum is at hand, perhaps of other voters."""
+        known = self._polkas if certificate.kind is VoteKind.PREVOTE else self._commits
+        return (certificate.round, certificate.value) in known
 
     def quorum_of_any(self, round_: int, kind: VoteKind) -> bool:
         """Whether a quorum has voted in this round, whatever for (lines 34 and 47)."""
@@ -267,8 +269,7 @@ class VoteKeeper:
         """Return the power of all who voted at this height (Agreement 3)."""
         return sum(self.validators.power(voter) for voter in self._reached)
 
-    # --- bounds
-    # -----------------------------------------------------------------------------------------------------
+    # --- bounds -----------------------------------------------------------------------------------
 
     def forget(self, current: int, keep: tuple[int, ...] = ()) -> None:
         """Drop what no rule will ask: rounds two and more below, and of each voter ahead all but its highest.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 import trio
 
-from consensus.agreement.height import diverged_after
+from consensus.agreement.own_votes import diverged_after
 from consensus.blocks import CheckedProposal
 from consensus.certificates import CheckedCertificate
 from consensus.chain import ChainStart

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from consensus.agreement.height import diverged_after
+from consensus.agreement.own_votes import diverged_after
 from consensus.blocks import Block, block_digest
 from consensus.chain import ChainStart
 from consensus.dissemination.acknowledgements import CheckedAcknowledgement

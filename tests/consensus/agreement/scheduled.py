@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from consensus.agreement.height import BuildBlock, Decided, Height, Outcome, Propose
+from consensus.agreement.height import Height
+from consensus.agreement.outcomes import BuildBlock, Decided, Outcome, Propose
 from consensus.agreement.timeouts import Timeouts
 from consensus.blocks import Block, CheckedProposal, Proposal, block_digest
 from consensus.certificates import CheckedCertificate, certificate_of
