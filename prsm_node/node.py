@@ -285,6 +285,7 @@ class Node:
             lambda link, digest, batch: self.inbound.fetched_batch(link, digest, batch),
             lambda link, certificate: self.inbound.receive_tip_certificate(link, certificate),
             lambda link, value, answer: self.inbound.fetched_block(link, value, answer),
+            self.validates,
         )
         self.host = ConsensusHost(
             replica=replica,

@@ -5,6 +5,7 @@ from itertools import combinations
 
 import pytest
 import trio
+import trio.testing
 
 from prsm_node.errors import OperatorError
 from prsm_node.network.asking import NotFound, PeerFault
@@ -229,6 +230,36 @@ async def test_questions_are_answered_in_parts_refused_and_timed_out() -> None:
         assert len(second.links.links()) == 1, "none of this ends a link"
         with pytest.raises(LookupError):
             await second.links.ask(999, GenesisWanted(), 1)
+
+
+async def test_an_answer_to_a_question_that_was_given_up_is_late_and_no_fault() -> None:
+    answers_now = trio.Event()
+
+    async def answer(link: Link, wanted: Wanted) -> bytes | None:
+        await answers_now.wait()
+        return b""
+
+    async with running() as nursery:
+        first = await start(nursery, 1, config(), answer=answer)
+        second = await start(nursery, 2, config(*first.addresses))
+        await until(second.links.links)
+        (link,) = second.links.links()
+        scopes = []
+        for _ in range(3):
+            scopes.append(trio.CancelScope())
+            nursery.start_soon(_ask_within, scopes[-1], second, link)
+            await trio.testing.wait_all_tasks_blocked()
+        for scope in reversed(scopes):  # the newest is given up first, as a lost race is
+            scope.cancel()
+        await until(lambda: first.links.counters["received.request"])
+        answers_now.set()
+        assert await second.links.ask(link, GenesisWanted(), 5) == b""
+        assert second.links.scores.faults["unasked_response"] == 0
+
+
+async def _ask_within(scope: trio.CancelScope, node: Node, link: Link) -> None:
+    with scope:
+        await node.links.ask(link, GenesisWanted(), 5)
 
 
 async def test_a_question_ends_when_its_link_does() -> None:
