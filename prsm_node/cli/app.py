@@ -5,6 +5,8 @@ command that has parameters for it to read.
 """
 
 import inspect
+import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -42,7 +44,17 @@ def _read_by_typer(name: str, function: Callable[..., object], help: str) -> cli
 
     leaf = typer.Typer(add_completion=False, rich_markup_mode=None)
     leaf.command(name, context_settings=CONTEXT, help=help)(function)
-    return typer.main.get_command(leaf)
+    command = typer.main.get_command(leaf)
+    for parameter in command.params:
+        parameter.callback = parameter.callback or _no_nan
+    return command
+
+
+def _no_nan(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Refuse a duration or rate that is no number: `nan` lies in every range, for all that click can tell."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not finite; choose a number", context, parameter)
+    return value
 
 
 def _help_of(name: str, docstring: str | None) -> str:
@@ -105,9 +117,20 @@ root: Final = CommandGroup(PROGRAM, "", ABOUT)
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return the exit code: 0 done, 1 not done, 2 not understood, 130 interrupted."""
-    return reported(lambda: root.main(list(arguments), prog_name=PROGRAM, standalone_mode=False))
+    return reported(lambda: _run(list(arguments)))
+
+
+def _run(arguments: list[str]) -> object:
+    for argument in arguments:
+        # Bytes that are no UTF-8 arrive as lone surrogates, which neither the ledger nor JSON can hold.
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            raise click.UsageError(f"{argument[:80]!a} is not UTF-8 text; see {PROGRAM} --help")
+    return root.main(arguments, prog_name=PROGRAM, standalone_mode=False)
 
 
 def main() -> None:
     """The console script."""
+    # Python has None where a stream was closed before it began; print() would then mix up the two.
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.exit(run(sys.argv[1:]))

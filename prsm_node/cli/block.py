@@ -11,10 +11,13 @@ from prsm_node.control.views import BlockView, StrengthView
 from prsm_node.identity.addresses import validator_text
 
 SHOWN_MAX = 20
+HEIGHT_MAX = 2**62  # as the control socket has it
 
 
 def block(
-    height: Annotated[int, typer.Argument(metavar="HEIGHT", help="1 is the first block.", min=1)],
+    height: Annotated[
+        int, typer.Argument(metavar="HEIGHT", help="1 is the first block.", min=1, max=HEIGHT_MAX)
+    ],
     json: JsonFlag = False,
 ) -> None:
     """A block, by its height."""

@@ -3,13 +3,13 @@
 A traceback means a fault of the program, never of the operator, and so it is let through.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Final
 
 import click
 
+from prsm_node.cli.output import no_more_output
 from prsm_node.errors import OperatorError
 
 NOT_DONE: Final = 1
@@ -41,8 +41,7 @@ def reported(command: Callable[[], object]) -> int:
         _say(_sentence_of(group))
         return NOT_DONE
     except BrokenPipeError:
-        # Who read our output has gone, as `head` does; Python would complain again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        no_more_output()  # who read it has gone, as `head` does
         return NOT_DONE
     except OSError as error:
         if error.filename is None:
@@ -69,6 +68,7 @@ def _sentence_of(group: BaseExceptionGroup[BaseException]) -> str:
 def _say_usage(error: click.UsageError) -> None:
     message = error.format_message().rstrip(".")
     where = error.ctx.command_path if error.ctx is not None else "prsm-node"
+    message = " ".join(message.split())  # click lists choices one a line
     _say(message if "?" in message or "--help" in message else f"{message}; see {where} --help")
 
 

@@ -29,7 +29,7 @@ ENDING_S: Final = 15.0
 RESTART_S: Final = 1.0
 POLL_S: Final = 0.05
 CONSOLE: Final = "console.log"
-"""What a daemon writes to its terminal, below H/logs: empty unless it fails early."""
+"""What a daemon writes to its terminal, below H/logs: its log once more, and why it ended early."""
 
 
 class NodeUp(msgspec.Struct, frozen=True):

@@ -25,6 +25,8 @@ def home_option() -> click.Option:
 
 
 def _choose(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value == "":  # as a script has it whose variable was not set: the default is not what it meant
+        raise click.BadParameter("it is empty; name a folder", context, option)
     if value is not None:
         context.meta[CHOSEN] = value
 

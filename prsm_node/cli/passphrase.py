@@ -25,8 +25,10 @@ def new_passphrase(file: Path | None) -> Passphrase:
     """Return the passphrase for new keys, asking for it twice where a person is to choose it."""
     if file is not None:
         return passphrases.from_file(file)
-    if _prompter("") is None:
-        return passphrases.found(os.environ, None)
+    if _prompter("") is None and not os.environ.get(passphrases.ENVIRONMENT_VARIABLE):
+        raise OperatorError(
+            f"new keys need a passphrase; set {passphrases.ENVIRONMENT_VARIABLE}, or give --passphrase-file"
+        )
     return passphrases.found(os.environ, None, _asked_twice)
 
 

@@ -29,7 +29,7 @@ def up(
     validators: Annotated[int | None, typer.Option(help="How many, in a new network.", min=1, max=64)] = None,
     accounts: Annotated[int | None, typer.Option(help="Funded wallets, in a new network.", min=1)] = None,
     for_s: Annotated[
-        float | None, typer.Option("--for", metavar="SECONDS", help="End after this time.")
+        float | None, typer.Option("--for", metavar="SECONDS", help="End after this time.", min=0)
     ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Start a node again that died, not one that was stopped.")
@@ -75,6 +75,8 @@ def _homes_in(root: Path, validators: int | None, accounts: int | None, json: bo
                 f"{root} has {len(homes)} nodes already; leave --validators away or choose another directory"
             )
         return homes
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise OperatorError(f"{root} holds no testnet and is not empty; choose another directory")
     _new_network(root, validators or VALIDATORS, accounts or ACCOUNTS, json)
     return _found_homes(root)
 

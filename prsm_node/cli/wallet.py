@@ -10,11 +10,12 @@ from prsm_node.cli.home_options import existing_home
 from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_fields, print_json, print_table, say
 from prsm_node.cli.passphrase import passphrase_of
+from prsm_node.errors import OperatorError
 from prsm_node.home import Home
 from prsm_node.identity import keystore, private_files, wallets
 from prsm_node.identity.addresses import account_text
 from prsm_node.identity.ed25519 import SigningKey
-from prsm_node.identity.keystore import StoredKey
+from prsm_node.identity.keystore import KeyKind, StoredKey
 
 EXPORT_BYTES_MAX = 256
 
@@ -49,8 +50,12 @@ def export(
     paper or under a passphrase of its own.
     """
     home = existing_home()
-    key = wallets.unlocked(home, name, passphrase_of(home))
     path = out.expanduser().absolute()
+    if path.exists():
+        raise OperatorError(f"{path} exists and is never written over; choose another --out")
+    if not path.parent.is_dir():
+        raise OperatorError(f"there is no folder {path.parent}; make it, or choose another --out")
+    key = wallets.unlocked(home, name, passphrase_of(home))
     private_files.write_new(path, keystore.export_text(key).encode() + b"\n")
     if json:
         print_json({"name": name, "file": str(path)})
@@ -74,7 +79,10 @@ def import_wallet(
 
 def _keep(home: Home, name: str, key: SigningKey, json: bool) -> None:
     wallets.refuse_taken(home, name)
-    wallet = wallets.made(home, name, key, passphrase_of(home))
+    passphrase = passphrase_of(home)
+    # A slip of the finger here would lock the wallet for good: one passphrase opens all of a home.
+    keystore.unlock(home.node_key, KeyKind.NODE, passphrase)
+    wallet = wallets.made(home, name, key, passphrase)
     if json:
         print_json(_shown(wallet))
     else:

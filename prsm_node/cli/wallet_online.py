@@ -30,6 +30,7 @@ from prsm_node.ledger.transactions import (
 WALLET = Annotated[str, typer.Argument(metavar="WALLET", help="A wallet's name, or an address.")]
 # The daemon answers by itself after --timeout; this much more is for its admission.
 GRACE_S = 15.0
+POSITION_MAX = 2**62  # as the control socket has it
 
 
 def send(
@@ -59,6 +60,8 @@ def send(
         network = client.ask("network", NetworkView)
         account = client.ask("account", AccountView, address=payer)
         paid_fee = network.fee_min if fee is None else parse_ftns(fee)
+        if paid_fee < network.fee_min:
+            raise OperatorError(f"a fee of {ftns(paid_fee)} is too low; the least is {ftns(network.fee_min)}")
         _check_covered(account, transfer.amount + paid_fee, sender)
         key = wallets.unlocked(home, sender, passphrase_of(home))
         assert address_of(key.public) == payer, f"the key of {sender} is not the one that its file names"
@@ -110,7 +113,10 @@ def history(
     wallet: WALLET,
     limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=1_000)] = 20,
     before: Annotated[
-        int | None, typer.Option(metavar="POSITION", help="Go on below the last position shown.", min=0)
+        int | None,
+        typer.Option(
+            metavar="POSITION", help="Go on below the last position shown.", min=0, max=POSITION_MAX
+        ),
     ] = None,
     json: JsonFlag = False,
 ) -> None:

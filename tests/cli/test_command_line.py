@@ -92,6 +92,13 @@ def test_help_of_a_command_says_what_the_table_says(name: str, capsys: pytest.Ca
         (["version", "--jsn"], "No such option '--jsn'. Did you mean '--json'?"),
         (["wallet", "new"], "Missing argument 'NAME'; see prsm-node wallet new --help"),
         (["testnet", "new", "--validators", "0"], "0 is not in the range"),
+        (["testnet", "up", "--for", "-1"], "-1.0 is not in the range"),
+        (["testnet", "up", "--for", "nan"], "nan is not finite"),
+        (["block", str(2**64)], "is not in the range"),
+        (["wallet", "history", "dev0", "--before", str(2**64)], "is not in the range"),
+        (["wallet", "new", "\udcff"], "is not UTF-8 text"),
+        (["--home", "", "status"], "it is empty; name a folder"),
+        (["bench"], "Choose from: primitives, ledger"),
     ],
 )
 def test_what_is_not_understood_is_one_sentence_and_exit_code_2(
@@ -130,6 +137,15 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     script = f"{sys.executable} -m prsm_node --help | head -c 10; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("stdout", "code"), [(">/dev/full", 1), (">&-", 0)])
+def test_an_answer_that_can_not_be_written_is_no_traceback(stdout: str, code: int) -> None:
+    script = f"{sys.executable} -m prsm_node version {stdout}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    told = "prsm-node: the answer can't be written to stdout: no space left on device\n"
+    assert done.stderr == (told if code else "")
 
 
 @pytest.mark.parametrize(

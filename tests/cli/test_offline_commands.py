@@ -175,6 +175,29 @@ def test_wallet_mistakes_are_said(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_new_wallet_is_not_locked_by_a_slip_of_the_finger(
+    home: Home, keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRSM_PASSPHRASE", PASSPHRASE + "x")
+    assert "does not open" in keyboard.refusal("wallet", "new", "alice")
+    assert keyboard.json("wallet", "list") == {"wallets": []}
+
+
+def test_an_export_that_has_no_place_is_said_before_anybody_is_asked(
+    home: Home, tmp_path: Path, keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyboard.json("wallet", "new", "alice")
+    monkeypatch.delenv("PRSM_PASSPHRASE")
+    missing = keyboard.refusal("wallet", "export", "alice", "--out", tmp_path / "none" / "key")
+    assert f"there is no folder {tmp_path / 'none'}; make it, or choose another --out" in missing
+    assert "is never written over" in keyboard.refusal("wallet", "export", "alice", "--out", tmp_path)
+
+
+def test_testnet_up_takes_no_folder_of_other_things(tmp_path: Path, keyboard: Keyboard) -> None:
+    (tmp_path / "notes").write_text("mine")
+    assert "holds no testnet and is not empty" in keyboard.refusal("testnet", "up", tmp_path)
+
+
 def test_config_show_says_where_each_value_comes_from(
     home: Home, keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,14 @@ def test_a_payment_that_is_not_covered_is_not_sent(
     assert served.node.blocks == []
 
 
+def test_a_fee_below_the_least_is_refused_with_the_least(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    payment = ["wallet", "send", "--from", "dev0", "--to", "dev1", "--amount", "1", "--fee", "0"]
+    assert run(["--home", str(served.home.path), *payment]) == 1
+    assert "a fee of 0 FTNS is too low; the least is " in capsys.readouterr().err
+
+
 def test_a_payment_that_stays_pending_ends_with_code_1(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
