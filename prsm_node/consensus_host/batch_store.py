@@ -34,7 +34,8 @@ class StoredBatch(msgspec.Struct):
     acknowledged: bool = False
     """Whether it is durable, so that it may be sent again at once."""
     checked: bool = True
-    """Whether every signature in the body was checked here; sync brings in some that were not."""
+    """Whether every signature in the body was checked here. Sync brings in some that were not: good enough to
+    execute what a quorum decided, never to acknowledge."""
 
 
 class BatchStore:

@@ -245,6 +245,7 @@ class ConsensusHost:
         assert self._signer is not None, "a node without a validator key acknowledges nothing"
         stored = self._batches.get(effect.acknowledgement.digest)
         assert stored is not None, "a batch is stored before the replica hears of it"
+        assert stored.checked, "a batch is checked before the replica hears of it"
         now_ms = self._now_ms()
         if stored.acknowledged and now_ms - stored.given_ms < ACKNOWLEDGED_EVERY_MS:
             return

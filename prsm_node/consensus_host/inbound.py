@@ -211,7 +211,7 @@ class Inbound:
                 self.counters["batches_unwanted"] += 1
                 continue
             stored = self._batches.get(digest)
-            if stored is not None:
+            if stored is not None and stored.checked:
                 self._feed_batch(link, stored.header)
                 continue
             if not self._signed(link, batch):
@@ -277,7 +277,8 @@ class Inbound:
         """Check a batch that we asked for by digest; the digest fixes author, place and body."""
         if batch_digest(batch.header) != digest:
             return False
-        if self._batches.get(digest) is not None:
+        stored = self._batches.get(digest)
+        if stored is not None and stored.checked:
             return True
         return self._signed(link, batch) and await self._check_batch(link, batch, certified=True)
 

@@ -59,7 +59,8 @@ async def recover(journal: Journal, start: int | None, batches: BatchStore, exec
             batch = decode_batch(record.payload)
             if batch.header.sequence <= executor.executed_tip(batch.header.author).sequence:
                 continue
-            stored = batches.put(batch.header, batch.body)
+            # Without an acknowledgement of ours it was kept for its decision, checked or not.
+            stored = batches.put(batch.header, batch.body, checked=bool(batch.acknowledgement))
             stored.position = record.position
             if batch.acknowledgement:
                 stored.acknowledging = stored.acknowledged = True
@@ -84,8 +85,14 @@ async def _execute_known(decisions: dict[int, KeptDecision], executor: Executor)
 
 
 def restore_lanes(lanes: Lanes, batches: BatchStore, recovered: Recovered, me: bytes | None) -> None:
-    """Give the lanes back what was stored and acknowledged above their committed tips."""
+    """Give the lanes back what was checked and acknowledged above their committed tips.
+
+    A lane acknowledges what it holds, so the rest comes to it by way of its check. Of our own all counts:
+    none of it is acknowledged again, and a sequence that was used must not be used twice.
+    """
     for stored in sorted(batches.all(), key=lambda stored: stored.header.sequence):
+        if not stored.checked and stored.header.author != me:
+            continue
         signature = recovered.acknowledged.get(stored.digest)
         given = None
         if signature is not None and me is not None:

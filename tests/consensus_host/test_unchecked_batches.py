@@ -1,0 +1,126 @@
+"""What sync stored without a check is good to execute, never to acknowledge, whichever way it comes again."""
+
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from hashlib import sha256
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, CheckedBatch, batch_digest
+from consensus.dissemination.lanes import Lanes
+from consensus.effects import CastAcknowledgement
+from consensus.guard import Guard
+from consensus.inputs import BatchReceived, Input
+from consensus.validators import ValidatorSet
+from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.inbound import Inbound
+from prsm_node.consensus_host.recovery import Recovered, restore_lanes
+from prsm_node.ledger.transactions import Transaction
+from prsm_node.wire.payloads import Batch
+
+ME, AUTHOR = b"M" * 32, b"A" * 32
+BODY = b"\x90"
+HEADER = BatchHeader(AUTHOR, 1, EMPTY_LANE, sha256(BODY).digest(), b"s" * 64)
+LINK = 7
+
+
+class Fault(IntEnum):
+    NONE = 0
+    SIGNATURE = 1
+
+
+class Found(msgspec.Struct):
+    good: bool
+    fault: Fault
+    hashes: Sequence[bytes] = ()
+    transactions: Sequence[Transaction] = ()
+
+
+class CountingBodies:
+    """The mempool's check, its answer fixed."""
+
+    def __init__(self, good: bool) -> None:
+        self.checks = 0
+        self._good = good
+
+    async def check_body(self, body: bytes, spent_allowed: bool) -> Found:
+        self.checks += 1
+        return Found(self._good, Fault.NONE if self._good else Fault.SIGNATURE)
+
+    def certified(self, hashes: Iterable[bytes]) -> None:
+        """No certificate comes here."""
+
+
+class LaneHost:
+    """A host of real lanes, which notes what it is asked to acknowledge."""
+
+    def __init__(self) -> None:
+        self.lanes = Lanes(ME, ValidatorSet([(ME, 1), (AUTHOR, 1)]), 4, 4)
+        self.replica = SimpleNamespace(wants_batch=self.lanes.wants)
+        self.checks = SimpleNamespace(batch=lambda header: True)
+        self.acknowledged: list[bytes] = []
+
+    def feed(self, happened: Input) -> None:
+        assert isinstance(happened, BatchReceived)
+        for effect in self.lanes.receive_batch(happened.batch, happened.link):
+            assert isinstance(effect, CastAcknowledgement)
+            self.acknowledged.append(effect.acknowledgement.digest)
+
+    def keeps_batch(self, header: BatchHeader, digest: bytes) -> bool:
+        return self.lanes.keeps(header.author, digest)
+
+
+class Faults:
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def fault(self, link: int, name: str) -> None:
+        self.names.append(name)
+
+
+@pytest.mark.parametrize("fetched", [False, True])
+@pytest.mark.parametrize("good", [False, True])
+async def test_a_batch_that_sync_stored_is_acknowledged_only_after_its_check(
+    good: bool, fetched: bool
+) -> None:
+    store, host, bodies, faults = BatchStore(), LaneHost(), CountingBodies(good), Faults()
+    store.put(HEADER, BODY, checked=False)
+    inbound = Inbound(cast(Any, host), store, cast(Any, bodies), cast(Any, faults))
+    if fetched:
+        await inbound.fetched_batch(LINK, batch_digest(HEADER), Batch(HEADER, BODY))
+    else:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(inbound.run)
+            inbound.on_batches(LINK, [Batch(HEADER, BODY)])
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert bodies.checks == 1
+    assert host.acknowledged == ([batch_digest(HEADER)] if good else [])
+    assert faults.names == ([] if good else ["batch.body: signature"])
+
+
+def test_a_restart_gives_the_lanes_only_what_was_checked() -> None:
+    store = BatchStore()
+    store.put(HEADER, BODY, checked=False)
+    child = BatchHeader(AUTHOR, 2, batch_digest(HEADER), sha256(BODY).digest(), b"s" * 64)
+    lanes = LaneHost().lanes
+    restore_lanes(lanes, store, Recovered(Guard(), None, [], {}), ME)
+    effects = lanes.receive_batch(CheckedBatch(child), LINK)
+    assert not any(isinstance(effect, CastAcknowledgement) for effect in effects), (
+        "to acknowledge the child is to vouch for its parent"
+    )
+
+
+def test_a_restart_remembers_each_sequence_that_our_own_lane_used() -> None:
+    own = BatchHeader(ME, 1, EMPTY_LANE, sha256(BODY).digest(), b"s" * 64)
+    store = BatchStore()
+    store.put(own, BODY, checked=False)
+    lanes = LaneHost().lanes
+    restore_lanes(lanes, store, Recovered(Guard(), None, [], {}), ME)
+    [cast_batch] = lanes.seal(b"b" * 32)
+    assert cast(Any, cast_batch).header.sequence == 2
