@@ -15,13 +15,14 @@ class Name(StrEnum):
     FINALITY = "finality"
     THROUGHPUT = "throughput"
     REST = "rest"
+    SIMULATE = "simulate"
 
 
 def bench(
     name: Annotated[Name, typer.Argument(metavar="NAME", help=" | ".join(Name))],
     validators: Annotated[int, typer.Option(help="Daemons, for all but primitives and ledger.", min=1)] = 4,
     samples: Annotated[int, typer.Option(help="Lone transfers of finality.", min=1)] = 200,
-    seconds: Annotated[float, typer.Option(help="Of load, or of rest.", min=1)] = 30.0,
+    seconds: Annotated[float, typer.Option(help="Of load, of rest, or of seeds.", min=1)] = 30.0,
     rate: Annotated[
         float | None, typer.Option(help="Transfers offered a second; swept if not given.", min=1)
     ] = None,
@@ -31,7 +32,7 @@ def bench(
 
     primitives: signature checks, frames, LMDB, the journal, a libp2p stream. ledger: one node's pipeline
     without a network. finality: lone transfers on an idle network. throughput: the most that stays final.
-    rest: what an idle daemon takes. Progress goes to stderr.
+    rest: what an idle daemon takes. simulate: attacked clusters in virtual time. Progress goes to stderr.
     """
     from prsm_node.bench.report import Metric, report
 
@@ -52,6 +53,10 @@ def bench(
         from prsm_node.bench.throughput import throughput
 
         metrics = throughput(validators, seconds, rate)
+    elif name is Name.SIMULATE:
+        from prsm_node.bench.simulate import simulate
+
+        metrics = simulate(seconds)
     else:
         from prsm_node.bench.rest import rest
 

@@ -45,6 +45,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     },
     "Tools": {
         "frame decode": Entry("frame:decode", "Show what a frame from the wire says."),
+        "simulate": Entry("simulate:run", "Attack a cluster in virtual time, seed after seed."),
         "bench": Entry("bench:bench", "Measure, and print the figures."),
         "version": Entry("version:version", "The versions of program, Python and libraries.", plain=True),
     },

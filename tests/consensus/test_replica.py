@@ -7,14 +7,14 @@ from tests.consensus.replica_cluster import Cluster
 
 def test_an_idle_network_makes_only_heartbeats() -> None:
     cluster = Cluster(heartbeat_ms=5_000).start()
-    cluster.run(seconds=26)
+    cluster.run_for(seconds=26)
     assert cluster.heights() == [5, 5, 5, 5]
 
 
 def test_a_batch_is_ordered_at_once_and_its_root_named_two_blocks_later() -> None:
     cluster = Cluster(heartbeat_ms=60_000).start()
     cluster.seal(2, body=1)
-    cluster.run(seconds=1)
+    cluster.run_for(seconds=1)
     assert cluster.ordered() == 1
     assert cluster.heights() == [3, 3, 3, 3]
 
@@ -23,7 +23,7 @@ def test_one_validator_alone_makes_blocks_when_there_is_work() -> None:
     cluster = Cluster(validators=1, heartbeat_ms=60_000).start()
     for body in range(20):
         cluster.seal(0, body)
-        cluster.run(seconds=0.1)
+        cluster.run_for(seconds=0.1)
     assert cluster.ordered() == 20
 
 
@@ -32,8 +32,8 @@ def test_all_batches_are_ordered_on_a_lossy_network(seed: int) -> None:
     cluster = Cluster(seed=seed, loss=0.1).start()
     for body in range(40):
         cluster.seal(body % 4, body)
-        cluster.run(seconds=0.05)
-    cluster.run(seconds=60)
+        cluster.run_for(seconds=0.05)
+    cluster.run_for(seconds=60)
     assert cluster.ordered() == 40
     assert min(cluster.heights()) >= max(cluster.heights()) - 1
 
@@ -47,8 +47,8 @@ def test_three_go_on_without_the_fourth_which_then_returns_and_catches_up(seed: 
         if body == 40:
             cluster.peers[seed % 4].start()
         cluster.seal(body % 4, body)
-        cluster.run(seconds=0.1)
-    cluster.run(seconds=30)
+        cluster.run_for(seconds=0.1)
+    cluster.run_for(seconds=30)
     assert min(cluster.heights()) >= max(cluster.heights()) - 1
     assert cluster.ordered() >= 50
 
@@ -63,36 +63,36 @@ def test_no_crash_at_any_moment_makes_anyone_sign_twice(seed: int) -> None:
         elif cluster.random.random() < 0.3:
             victim.crash()
         cluster.seal(body % 4, body)
-        cluster.run(seconds=cluster.random.uniform(0.005, 0.2))
+        cluster.run_for(seconds=cluster.random.uniform(0.005, 0.2))
     for peer in cluster.peers:
         if not peer.up:
             peer.start()
-    cluster.run(seconds=60)
+    cluster.run_for(seconds=60)
     assert min(cluster.heights()) >= max(cluster.heights()) - 1
 
 
 def test_a_cut_off_validator_decides_nothing_and_then_catches_up() -> None:
     cluster = Cluster(seed=7, heartbeat_ms=1_000).start()
     cluster.cut({0}, {1, 2, 3})
-    cluster.run(seconds=20)
+    cluster.run_for(seconds=20)
     behind, ahead = cluster.heights()[0], max(cluster.heights())
     assert behind == 0
     assert ahead >= 5
     cluster.heal()
-    cluster.run(seconds=20)
+    cluster.run_for(seconds=20)
     assert min(cluster.heights()) >= max(cluster.heights()) - 1
 
 
 def test_a_network_cut_in_half_stops_and_goes_on_when_it_heals() -> None:
     cluster = Cluster(seed=3, heartbeat_ms=1_000).start()
-    cluster.run(seconds=3)
+    cluster.run_for(seconds=3)
     cluster.cut({0, 1}, {2, 3})
-    cluster.run(seconds=2)
+    cluster.run_for(seconds=2)
     stood = max(cluster.heights())
-    cluster.run(seconds=20)
+    cluster.run_for(seconds=20)
     assert max(cluster.heights()) == stood
     cluster.heal()
-    cluster.run(seconds=20)
+    cluster.run_for(seconds=20)
     assert min(cluster.heights()) > stood
 
 
@@ -100,11 +100,11 @@ def test_votes_that_reach_only_one_validator_are_handed_on_by_it() -> None:
     """Agreement 1 and 2: of three that are needed, two never hear each other; the third hands on what it
     counted, certificates at once and the votes of a failed round when its height lasts."""
     cluster = Cluster(seed=5, heartbeat_ms=1_000).start()
-    cluster.run(seconds=2)
+    cluster.run_for(seconds=2)
     cluster.peers[2].crash()
     cluster.cut({1}, {3})
     before = max(cluster.heights())
-    cluster.run(seconds=90)
+    cluster.run_for(seconds=90)
     assert min(cluster.heights()[i] for i in (0, 1, 3)) >= before + 5
 
 
@@ -112,7 +112,7 @@ def test_who_has_voted_above_a_height_is_not_sent_its_commit() -> None:
     cluster = Cluster(seed=1, heartbeat_ms=60_000).start()
     for body in range(20):
         cluster.seal(body % 4, body)
-        cluster.run(seconds=0.2)
+        cluster.run_for(seconds=0.2)
     sent = sum(peer.seen["certificates sent"] for peer in cluster.peers)
     decided = sum(cluster.heights())
     # Polka and commit of each decision to three others would be six.
@@ -126,7 +126,7 @@ def test_blocks_that_order_much_are_paced_and_lone_ones_are_not() -> None:
         cluster.start()
         for body in range(200):
             cluster.seal(body % 4, body)
-            cluster.run(seconds=0.02)
+            cluster.run_for(seconds=0.02)
         return max(cluster.heights())
 
     assert blocks(transactions=100) <= 30, "4 s hold 26 blocks of 150 ms"

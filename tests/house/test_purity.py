@@ -15,8 +15,8 @@ ALLOWED = {
     *("functools", "hashlib", "heapq", "itertools", "math", "operator", "struct", "types", "typing"),
     *("msgspec", "msgspec.structs"),
 }
-# consensus/simulation draws its schedules from seeds, and is run by hand.
-ALLOWED_IN_SIMULATION = {"random", "argparse", "sys", "textwrap", "json"}
+# consensus/simulation draws its schedules from seeds.
+ALLOWED_IN_SIMULATION = {"random"}
 # `hash` differs between processes and `id` between runs; the others reach the world.
 FORBIDDEN_CALLS = {
     *("open", "print", "input", "eval", "exec", "compile", "__import__", "globals", "breakpoint"),

@@ -1,0 +1,152 @@
+"""Validators under virtual time and one seed: an event heap, and the links, disks and clocks they meet.
+
+One seed gives one trace, byte for byte, in every process: all that is drawn comes from one `Random`, and no
+order comes from a set. Time is in milliseconds since `start_ms`.
+"""
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from random import Random
+from typing import NamedTuple, Self
+
+from consensus.dissemination.batches import BatchHeader
+from consensus.inputs import BatchSealed, Input
+from consensus.rules import Rules
+from consensus.simulation.invariants import Invariants
+from consensus.simulation.network import Network
+from consensus.simulation.scenario import Links
+from consensus.simulation.validator import Validator
+from consensus.validators import ValidatorSet
+
+START_MS = 1_000_000
+GENESIS = sha256(b"genesis of a simulated network").digest()
+
+
+class Event(NamedTuple):
+    """What happened, for people and for comparing traces."""
+
+    at_ms: float
+    kind: str
+    who: str
+    what: object
+
+    def __str__(self) -> str:
+        return f"{self.at_ms:10.2f}  {self.kind:<9} {self.who:<10} {self.what}"
+
+
+Make = Callable[["Cluster", int, bytes, str], Validator]
+
+
+class Cluster:
+    """Args:
+    powers: one for each validator.
+    actors: what a validator is made of, by its number, where it is not honest.
+    trace: whether to keep what happens.
+    """
+
+    start_ms = START_MS
+    genesis = GENESIS
+
+    def __init__(
+        self,
+        random: Random,
+        powers: Sequence[int] = (1, 1, 1, 1),
+        links: Links | None = None,
+        rules: Rules | None = None,
+        actors: Mapping[int, Sequence[Make]] | None = None,
+        *,
+        trace: bool = False,
+    ) -> None:
+        self.random = random
+        self.rules = rules or Rules()
+        self.network = Network(random, links or Links())
+        self.transactions_a_batch = 1
+        self.elapsed_ms = 0.0
+        self.delivered = 0
+        self.trace: list[Event] | None = [] if trace else None
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+        actors = actors or {}
+        keys = [bytes((65 + i,)) * 32 for i in range(len(powers))]
+        self.validators = ValidatorSet(zip(keys, powers, strict=True))
+        names = {key: f"v{i}" for i, key in enumerate(keys)}
+        self.invariants = Invariants(self.validators, names, [keys[i] for i in actors], GENESIS)
+        self.all: list[Validator] = []
+        for i, key in enumerate(keys):
+            make = actors[i][0] if i in actors else Validator
+            self.all.append(make(self, i, key, names[key]))
+        for i in sorted(actors):
+            for make in actors[i][1:]:
+                self.all.append(make(self, len(self.all), keys[i], f"{names[keys[i]]}'"))
+        self.honest = [validator for validator in self.all if validator.honest]
+        self.by_key = {key: [v for v in self.all if v.key == key] for key in keys}
+
+    @property
+    def now_ms(self) -> int:
+        return START_MS + int(self.elapsed_ms)
+
+    def start(self) -> Self:
+        for validator in self.all:
+            validator.start()
+        return self
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def at(self, delay_ms: float, act: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._queue, (self.elapsed_ms + delay_ms, self._count, act))
+
+    def send(self, source: Validator, to: Validator, what: Input) -> None:
+        self.deliver(source, to, what, 0.0)
+
+    def deliver(self, source: Validator, to: Validator, what: Input, after_ms: float) -> None:
+        for delay_ms in self.network.delays_ms(source.number, to.number):
+            self.at(delay_ms + after_ms, lambda: self._arrive(to, source, what))
+
+    def _arrive(self, to: Validator, source: Validator, what: Input) -> None:
+        self.delivered += 1
+        if self.trace is not None:
+            self.trace.append(Event(self.elapsed_ms, "message", f"{source.name} > {to.name}", what))
+        to.receive(what)
+
+    def record(self, kind: str, who: Validator | None, what: str) -> None:
+        if self.trace is not None:
+            self.trace.append(Event(self.elapsed_ms, kind, who.name if who is not None else "", what))
+
+    def run(self, milliseconds: float, until: Callable[[], bool] | None = None) -> bool:
+        """Let time pass; end early when `until` holds, which is asked ten times a second. Return whether it
+        held."""
+        end = self.elapsed_ms + milliseconds
+        ask_ms = self.elapsed_ms
+        while self._queue and self._queue[0][0] <= end:
+            at_ms, _, act = heapq.heappop(self._queue)
+            if until is not None and at_ms >= ask_ms:
+                if until():
+                    heapq.heappush(self._queue, (at_ms, 0, act))
+                    return True
+                ask_ms = at_ms + 100
+            self.elapsed_ms = max(self.elapsed_ms, at_ms)
+            act()
+        self.elapsed_ms = end
+        return until is not None and until()
+
+    # --- what tests and schedules ask ----------------------------------------------------------------
+
+    def seal(self, number: int, body: int) -> None:
+        """Close a batch in this validator's lane, if it has room."""
+        validator = self.all[number]
+        if validator.up and validator.replica.lanes.room() > 0:
+            validator.feed(BatchSealed(body.to_bytes(32, "big")))
+
+    def heights(self) -> list[int]:
+        return [len(validator.blocks) for validator in self.all]
+
+    def ordered(self) -> int:
+        """How many batches the furthest validator's blocks order."""
+        furthest = max(self.all, key=lambda validator: len(validator.blocks))
+        tips = {tip.author: tip.sequence for block, _ in furthest.blocks for tip in block.tips}
+        return sum(tips.values())
+
+    def lane(self, author: bytes) -> list[BatchHeader]:
+        return [b for v in self.by_key[author] for b in v.batches.values() if b.author == author]

@@ -1,0 +1,94 @@
+"""A scenario is data: orthogonal faults, each with its rate, for a while; then calm, and a bound on recovery.
+
+FoundationDB's simulator is the model: one seed draws everything that a scenario leaves open. All times are
+virtual milliseconds; an interval of 0 means never.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+Ms = Annotated[int, msgspec.Meta(ge=0, le=3_600_000)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=31)]
+
+Shape = Literal["half", "one", "ring", "bridge", "one_way"]
+Actor = Literal[
+    "silent", "equivocating_proposer", "double_voter", "withholder", "lock_forgetter", "splitter", "twins"
+]
+
+
+class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Read from a file: an unknown key is a mistake."""
+
+
+class Links(Data, frozen=True):
+    """What every message meets on its way."""
+
+    delay_min_ms: Ms = 1
+    delay_max_ms: Ms = 20
+    tail: Share = 0.0
+    """The share of messages that take up to `tail_ms` instead."""
+    tail_ms: Ms = 500
+    loss: Share = 0.0
+    duplication: Share = 0.0
+
+
+class Partitions(Data, frozen=True):
+    every_ms: Ms = 0
+    for_ms: Ms = 2_000
+    shapes: tuple[Shape, ...] = ("half", "one", "ring", "bridge", "one_way")
+
+
+class Crashes(Data, frozen=True):
+    every_ms: Ms = 0
+    down_ms: Ms = 1_000
+    """At most; then it starts from what its disk kept."""
+
+
+class Clocks(Data, frozen=True):
+    every_ms: Ms = 0
+    jump_ms: Ms = 1_500
+    """How far a clock jumps at most, to and fro."""
+
+
+class Slowness(Data, frozen=True):
+    every_ms: Ms = 0
+    for_ms: Ms = 1_500
+    factor: Count = 10
+    """By how much disk and execution are slower then."""
+
+
+class Scenario(Data, frozen=True):
+    about: str = ""
+    nodes_min: Count = 4
+    nodes_max: Count = 10
+    powers_max: Count = 1
+    """Above 1, powers are drawn up to this."""
+    actors: tuple[Actor, ...] = ()
+    """Whom the faulty are drawn from."""
+    over_a_third: bool = False
+    """More than a third is faulty: agreement and liveness are not promised then, the rest is."""
+    faults_ms: Ms = 8_000
+    calm_bound_ms: Ms = 30_000
+    """All honest decide new blocks within this time after the last fault has healed."""
+    batch_every_ms: Ms = 300
+    links: Links = Links()
+    partitions: Partitions = Partitions()
+    crashes: Crashes = Crashes()
+    clocks: Clocks = Clocks()
+    slowness: Slowness = Slowness()
+
+
+def scenario_of(fields: Mapping[str, Any]) -> Scenario:
+    """Take what a file holds. Raise ValueError with a sentence that names the field."""
+    try:
+        scenario = msgspec.convert(fields, Scenario)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
+    if scenario.nodes_min > scenario.nodes_max:
+        raise ValueError(f"nodes_min is {scenario.nodes_min}, above nodes_max {scenario.nodes_max}")
+    if scenario.links.delay_min_ms > scenario.links.delay_max_ms:
+        raise ValueError("links.delay_min_ms is above links.delay_max_ms")
+    return scenario
