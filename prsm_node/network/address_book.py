@@ -5,7 +5,7 @@ and forgotten first when dialling it keeps failing. A failure doubles the wait, 
 """
 
 import random
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 import msgspec
 
@@ -23,6 +23,7 @@ LASTING_S = 5.0
 class _Node(msgspec.Struct):
     addresses: list[Address]
     bootstrap: bool
+    teller: bytes
     failures: int = 0
     due: float = 0.0
     turn: int = 0
@@ -36,9 +37,13 @@ class AddressBook:
         self._config = config
         self._random = randomness
         self._nodes: OrderedDict[bytes, _Node] = OrderedDict()
+        self._told: Counter[bytes] = Counter()
 
-    def learn(self, address: Address, bootstrap: bool = False) -> bool:
-        """Keep an address; return whether it was new. Our own, and those without a key, are not kept."""
+    def learn(self, address: Address, bootstrap: bool = False, teller: bytes = b"") -> bool:
+        """Keep an address; return whether it was new. Our own, and those without a key, are not kept.
+
+        `teller` is the key of the linked node that told of it, b"" where it was none.
+        """
         key = address.node_key
         if key is None or key == self._own_key or address.port == 0:
             return False
@@ -46,7 +51,8 @@ class AddressBook:
         if node is None:
             if not bootstrap and len(self._nodes) >= NODES_MAX and not self._forget_one():
                 return False
-            node = self._nodes[key] = _Node([], bootstrap)
+            node = self._nodes[key] = _Node([], bootstrap, teller)
+            self._told[teller] += 1
         node.bootstrap = node.bootstrap or bootstrap
         if address in node.addresses:
             return False
@@ -75,7 +81,7 @@ class AddressBook:
         node.failures += 1
         node.due = now + wait * self._random.uniform(0.8, 1.2)
         if node.failures >= FAILURES_MAX and not node.bootstrap:
-            del self._nodes[key]
+            self._forget(key)
 
     def unlinked(self, key: bytes, now: float, lasted_s: float) -> None:
         """A link to the node ended. One that lasted is dialled again soon, each side at another moment; one
@@ -93,6 +99,15 @@ class AddressBook:
         node = self._nodes.get(key)
         return () if node is None else tuple(node.addresses)
 
+    def teller(self, key: bytes) -> bytes:
+        """Who told of a node first."""
+        node = self._nodes.get(key)
+        return b"" if node is None else node.teller
+
+    def told_by(self, teller: bytes) -> int:
+        """How many of the nodes kept were told of by this one."""
+        return self._told[teller]
+
     def is_bootstrap(self, key: bytes) -> bool:
         node = self._nodes.get(key)
         return node is not None and node.bootstrap
@@ -106,5 +121,11 @@ class AddressBook:
         if not heard:
             return False
         most = max(failures for failures, _ in heard)
-        del self._nodes[next(key for failures, key in heard if failures == most)]
+        self._forget(next(key for failures, key in heard if failures == most))
         return True
+
+    def _forget(self, key: bytes) -> None:
+        node = self._nodes.pop(key)
+        self._told[node.teller] -= 1
+        if not self._told[node.teller]:
+            del self._told[node.teller]

@@ -18,12 +18,19 @@ import trio
 
 from prsm_node.errors import OperatorError
 from prsm_node.identity.ed25519 import SigningKey, verify
-from prsm_node.network.address_book import AddressBook
+from prsm_node.network.address_book import LASTING_S, AddressBook
 from prsm_node.network.addresses import Address, node_key_of_bytes, parse_address
 from prsm_node.network.answer_budget import AnswerBudget
 from prsm_node.network.asking import ANSWER_BYTES_MAX, Answer, Asking
 from prsm_node.network.config import NetworkConfig
 from prsm_node.network.link import Link, LinkView
+from prsm_node.network.rumours import (
+    NODES_PER_TELLER_MAX,
+    Rumours,
+    implausible,
+    is_loopback,
+    on_every_interface,
+)
 from prsm_node.network.scores import Scores
 from prsm_node.wire.frames import Frame, FrameJudge, FrameRejected, FrameSealer, Reason, encode_message
 from prsm_node.wire.kinds import Kind
@@ -106,6 +113,7 @@ class Links:
         self.network_id = network_id
         self.scores = Scores(config.ban_s)
         self.book = AddressBook(node_key.public, config, self.random)
+        self._rumours = Rumours(config)
         self.listen: tuple[Address, ...] = ()
         """What is bound; known once run() has started."""
         self.counters: Counter[str] = Counter()
@@ -238,15 +246,33 @@ class Links:
             raise ValueError(f"{address} is this node itself")
         self.book.learn(parsed, bootstrap=keep)
 
-    def learn(self, addresses: Iterable[str]) -> int:
-        """Keep what peers or discovery tell of, silently leaving out what is no address; return how many."""
+    def learn(self, addresses: Iterable[str], teller: Link | None = None) -> int:
+        """Keep what a peer or discovery tells of, counting what is refused by reason; return how many are
+        new."""
         learned = 0
         for text in addresses:
             try:
-                learned += self.book.learn(parse_address(text))
+                learned += self._heard_of(parse_address(text), teller)
             except ValueError:
-                self.counters["addresses_refused"] += 1
+                self.counters["addresses_refused.unreadable"] += 1
         return learned
+
+    def _heard_of(self, address: Address, teller: Link | None) -> bool:
+        local = all(map(is_loopback, self.listen)) if teller is None else _is_local(teller)
+        refused = implausible(address, local)
+        key = b"" if teller is None else teller.node_key
+        known = address.node_key is not None and self.book.addresses(address.node_key)
+        if (
+            refused is None
+            and not known
+            and teller is not None
+            and self.book.told_by(key) >= NODES_PER_TELLER_MAX
+        ):
+            refused = "too_many_of_one_peer"
+        if refused is not None:
+            self.counters[f"addresses_refused.{refused}"] += 1
+            return False
+        return self.book.learn(address, teller=key)
 
     @property
     def host(self) -> "Host":
@@ -427,10 +453,15 @@ class Links:
         try:
             address = parse_address(text)
         except ValueError:
-            self.counters["addresses_refused"] += 1
+            self.counters["addresses_refused.unreadable"] += 1
             return
-        if address.node_key == link.node_key:
-            self.book.learn(address)
+        if address.node_key != link.node_key:
+            return
+        if on_every_interface(address) and link.address:
+            # Where it is we see by ourselves.
+            seen = parse_address(link.address)
+            address = Address(seen.family, seen.host, address.port, address.node_key)
+        self._heard_of(address, link)
 
     def _replaces(self, link: Link, rival: Link) -> bool:
         assert link.greeting is not None, f"link {link.number} competes before it greeted"
@@ -530,6 +561,10 @@ class Links:
                     or self.scores.banned(key, now)
                 ):
                     continue
+                if not self.book.is_bootstrap(key) and not self._rumours.may_dial(
+                    address, self.book.teller(key), now
+                ):
+                    continue
                 self._dialling.add(key)
                 self.book.dialling(key, now)
                 self.start_soon(self._dial_one, address)
@@ -551,13 +586,20 @@ class Links:
             self.counters["dials_failed"] += 1
             return
         self.counters["dials_made"] += 1
+        began = self.clock()
         try:
             await self._serve(key, stream, outbound=True)
+            if self.clock() - began >= LASTING_S:
+                self._rumours.reached(address)
         except Exception as error:
             self.counters[f"link_failed.{type(error).__name__}"] += 1
 
     def _every(self) -> list[Link]:
         return [*self._up.values(), *self._ungreeted]
+
+
+def _is_local(link: Link) -> bool:
+    return bool(link.address) and is_loopback(parse_address(link.address))
 
 
 def _number(link: Link) -> int:

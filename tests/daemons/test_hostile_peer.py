@@ -462,7 +462,7 @@ async def test_bad_addresses_stalled_readers_and_idle_crowds_keep_nobody_out(tar
     ids = [SigningKey.from_seed(bytes([n]) * 32).public for n in range(64)]
     from prsm_node.network.addresses import peer_id_of
 
-    async with target.attacked("links.addresses_refused") as peer:
+    async with target.attacked("links.addresses_refused.unreadable") as peer:
         await peer.say(Kind.PEERS, tuple("/ip4/999.1.1.1/tcp/1" for _ in range(64)))
         await peer.say(Kind.PEERS, tuple(f"/ip4/127.0.0.1/tcp/9/p2p/{peer_id_of(key)}" for key in ids))
         await trio.sleep(1.0)
