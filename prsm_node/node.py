@@ -42,8 +42,9 @@ from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.inbound import Inbound
 from prsm_node.consensus_host.records import batch_body
 from prsm_node.consensus_host.recovery import Recovered, chain_start, recover, restore_lanes, settled
+from prsm_node.consensus_host.sessions import LiveSessions
 from prsm_node.consensus_host.signer import Signer
-from prsm_node.consensus_host.twin import find_twin
+from prsm_node.consensus_host.twin import TwinCheck
 from prsm_node.control import methods, server
 from prsm_node.home import Home
 from prsm_node.identity.ed25519 import SigningKey
@@ -153,13 +154,13 @@ class Node:
         )
         self.batches = BatchStore()
         self.verifier = WorkerVerifier(self.network, config.mempool.signature_workers)
-        session = Session(validator_key, secrets.token_bytes(16)) if votes else None
+        self.session = Session(validator_key, secrets.token_bytes(16)) if votes else None
         self.links = Links(
             network_config(config),
             node_key,
             self.network,
             version=__version__,
-            validator_session=session,
+            validator_session=self.session,
             answer=self._answer,
             height=lambda: self.state.height,
             on_height=self._peer_height,
@@ -312,7 +313,7 @@ class Node:
             self.journal,
             self.batches,
             self.genesis.encoded,
-            self.outbox.sessions,
+            LiveSessions(self.network, self.node_key.public, self.session, self.outbox),
         )
         self.author = Author(self.host, self.mempool, now_ms)
         self.mempool.on_ready = self.author.wake
@@ -405,20 +406,28 @@ class Node:
 
     async def _vote_after_twin_check(self, guard: Guard) -> None:
         assert self.me is not None
-        reason = await find_twin(
-            self.outbox,
-            self.me,
-            guard,
-            self.validators(self.state.height + 1),
-            self.outbox.validator_of,
-            self.config.consensus.twin_wait_s,
+        twin = TwinCheck(
+            network=self.network,
+            node_key=self.node_key.public,
+            me=self.me,
+            guard=guard,
+            checks=self.checks,
+            outbox=self.outbox,
+            validators=lambda: self.validators(self.state.height + 1),
+            entropy=secrets.token_bytes,
         )
+        reason = await twin.until_alone(self.config.consensus.twin_wait_s, self._silent)
+        self.not_voting_because = reason
         if reason:
-            self.not_voting_because = reason
             self.host.stop_voting(StopVoting(reason))
             return
         self.host.feed(VotingAllowed())
         self.author.wake()
+
+    def _silent(self, reason: str) -> None:
+        """Say why this node does not vote for now."""
+        self.not_voting_because = reason
+        log.warning("not_voting", reason=reason)
 
     # --- what sync needs --------------------------------------------------------------------------
 

@@ -39,7 +39,12 @@ class PeerOutbox:
 
     def sessions(self, validator: bytes, besides: int) -> int:
         """Count the links that proved this validator key, but for one."""
-        return sum(link.number != besides for link in self._links.links_of_validator(validator))
+        return len(self.holders(validator, besides))
+
+    def holders(self, validator: bytes, besides: int) -> list[int]:
+        """Return the links that proved this validator key, but for one."""
+        links = self._links.links_of_validator(validator)
+        return [link.number for link in links if link.number != besides]
 
     async def ask(self, link: int, wanted: Wanted, deadline_s: float) -> bytes | None:
         try:

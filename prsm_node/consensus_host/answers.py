@@ -8,12 +8,15 @@ from typing import Any
 
 import msgspec
 
-from consensus.guard import Step
+from consensus.certificates import votes_of
+from consensus.votes import Vote
 from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.checks import signed_place
 from prsm_node.consensus_host.fetcher import BlockAnswer
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.inbound import Inbound
 from prsm_node.consensus_host.records import decode_batch
+from prsm_node.consensus_host.sessions import LiveSessions, encode_seen
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.state import State
 from prsm_node.wire.payloads import (
@@ -25,6 +28,7 @@ from prsm_node.wire.payloads import (
     Committed,
     GenesisWanted,
     SequenceWanted,
+    SessionWanted,
     SignedWanted,
 )
 
@@ -42,19 +46,8 @@ class SyncedBlock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     """In the order in which the block's tips list them, oldest of a lane first."""
 
 
-class SignedPlace(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The answer to SignedWanted: the highest place seen signed, and whether another live link has the
-    key."""
-
-    height: int
-    round: int
-    step: int
-    elsewhere: bool
-
-
 _encode = msgspec.msgpack.Encoder().encode
 _synced = msgspec.msgpack.Decoder(tuple[SyncedBlock, ...])
-_place = msgspec.msgpack.Decoder(SignedPlace)
 
 
 def decode_synced(answer: bytes) -> tuple[SyncedBlock, ...]:
@@ -62,13 +55,8 @@ def decode_synced(answer: bytes) -> tuple[SyncedBlock, ...]:
     return _synced.decode(answer)
 
 
-def decode_place(answer: bytes) -> SignedPlace:
-    """Raise one of UNREADABLE."""
-    return _place.decode(answer)
-
-
 class Answers:
-    """Args: `sessions` counts the live links that proved a validator key, but for one link."""
+    """Args: `sessions` knows the live sessions of validator keys, this node's own among them."""
 
     def __init__(
         self,
@@ -78,7 +66,7 @@ class Answers:
         journal: Journal,
         batches: BatchStore,
         genesis: bytes,
-        sessions: Callable[[bytes, int], int],
+        sessions: LiveSessions,
     ) -> None:
         self._host = host
         self._inbound = inbound
@@ -90,6 +78,8 @@ class Answers:
 
     async def answer(self, link: int, wanted: Any) -> bytes | None:
         """Return the body of an answer, or None. Raises nothing over what a peer asks."""
+        if isinstance(wanted, SessionWanted):
+            return await self._sessions.answer(link, wanted)
         return ANSWERS[type(wanted)](self, link, wanted)
 
     def _batch(self, link: int, wanted: BatchWanted) -> bytes | None:
@@ -147,19 +137,21 @@ class Answers:
         return _encode(max(known))
 
     def _signed(self, link: int, wanted: SignedWanted) -> bytes | None:
-        heard = self._host.checks.signed.get(wanted.validator, (0, 0, 0))
-        height, round_, step = max(heard, self._last_precommit(wanted.validator))
-        elsewhere = self._sessions(wanted.validator, link) > 0
-        return _encode(SignedPlace(height, round_, step, elsewhere))
+        heard = self._host.checks.signed.get(wanted.validator)
+        decided = self._last_precommit(wanted.validator)
+        known = [message for message in (heard, decided) if message is not None]
+        return encode_seen(max(known, key=signed_place, default=None))
 
-    def _last_precommit(self, validator: bytes) -> tuple[int, int, int]:
-        """Return where a decision last shows its precommit: what was heard is lost by a restart."""
+    def _last_precommit(self, validator: bytes) -> Vote | None:
+        """Return the precommit that a decision last shows: what was heard is lost by a restart."""
         top = self._state.height
         for height in range(top, max(0, top - DECISIONS_LOOKED_AT), -1):
             stored = self._state.block(height)
-            if stored is not None and any(vote.voter == validator for vote in stored.commit.votes):
-                return height, stored.commit.round, int(Step.PRECOMMIT)
-        return 0, 0, 0
+            if stored is not None:
+                found = [vote for vote in votes_of(stored.commit) if vote.voter == validator]
+                if found:
+                    return found[0]
+        return None
 
 
 ANSWERS: dict[type[Any], Callable[[Answers, int, Any], bytes | None]] = {

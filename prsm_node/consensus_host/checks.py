@@ -6,6 +6,8 @@ A certificate embeds votes that often came alone before, so that the last good c
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from consensus.blocks import CheckedProposal, Proposal, block_digest, proposal_signed_bytes
 from consensus.certificates import Certificate, CheckedCertificate, votes_of
 from consensus.dissemination.acknowledgements import (
@@ -31,8 +33,9 @@ class Checks:
 
     def __init__(self, network: bytes) -> None:
         self._network = network
-        self.signed: dict[bytes, tuple[int, int, int]] = {}
-        """The highest (height, round, step) that each validator was seen to sign (PROTOCOL, Twin)."""
+        self.signed: dict[bytes, Vote | Proposal] = {}
+        """The message of the highest place that each validator was seen to sign, as proof (PROTOCOL, Twin).
+        Of a proposal, without its polka: the signature does not cover it."""
         self._good: OrderedDict[tuple[bytes, bytes, bytes], None] = OrderedDict()
 
     def signature(self, key: bytes, signature: bytes, message: bytes) -> bool:
@@ -59,13 +62,18 @@ class Checks:
             vote.voter, vote.signature, vote_signed_bytes(self._network, vote)
         ):
             return None
-        step = Step.PREVOTE if vote.kind is VoteKind.PREVOTE else Step.PRECOMMIT
-        self._saw(vote.voter, (vote.height, vote.round, step))
+        self._saw(vote.voter, vote)
         return CheckedVote(vote)
 
-    def _saw(self, validator: bytes, place: tuple[int, int, int]) -> None:
-        if place > self.signed.get(validator, (0, 0, 0)):
-            self.signed[validator] = place
+    def _saw(self, validator: bytes, message: Vote | Proposal) -> None:
+        seen = self.signed.get(validator)
+        if seen is None or signed_place(message) > signed_place(seen):
+            self.signed[validator] = message
+
+    def signs(self, proposal: Proposal) -> bool:
+        """Whether the proposer signed this proposal; whether it may be proposed is not asked."""
+        message = proposal_signed_bytes(self._network, proposal)
+        return self.signature(proposal.proposer, proposal.signature, message)
 
     def certificate(self, certificate: Certificate, validators: ValidatorSet) -> CheckedCertificate | None:
         if not could_certify([vote.voter for vote in certificate.votes], validators):
@@ -76,8 +84,7 @@ class Checks:
 
     def proposal(self, proposal: Proposal, validators: ValidatorSet) -> CheckedProposal | None:
         """Check the proposer's signature and, from line 28 on, that the polka is the one named."""
-        message = proposal_signed_bytes(self._network, proposal)
-        if not self.signature(proposal.proposer, proposal.signature, message):
+        if not self.signs(proposal):
             return None
         polka = proposal.polka
         if (polka is None) != (proposal.valid_round < 0) or proposal.valid_round >= proposal.round:
@@ -87,7 +94,7 @@ class Checks:
             named = (VoteKind.PREVOTE, proposal.height, proposal.valid_round, block_digest(proposal.block))
             if place != named or self.certificate(polka, validators) is None:
                 return None
-        self._saw(proposal.proposer, (proposal.height, proposal.round, Step.PROPOSE))
+        self._saw(proposal.proposer, replace(proposal, polka=None))
         return CheckedProposal(proposal)
 
     def batch(self, header: BatchHeader) -> bool:
@@ -111,6 +118,14 @@ class Checks:
         if not all(self.signature(voter, signature, message) for voter, signature in certificate.votes):
             return None
         return CheckedTipCertificate(certificate)
+
+
+def signed_place(message: Vote | Proposal) -> tuple[int, int, int]:
+    """Return (height, round, step) of what a validator signed."""
+    if isinstance(message, Proposal):
+        return message.height, message.round, Step.PROPOSE
+    step = Step.PREVOTE if message.kind is VoteKind.PREVOTE else Step.PRECOMMIT
+    return message.height, message.round, step
 
 
 def could_certify(voters: Sequence[bytes], validators: ValidatorSet) -> bool:

@@ -1,78 +1,229 @@
 """Asks peers, before the first vote, whether our validator key signs elsewhere (PROTOCOL, Twin).
 
 A quorum's answers or a deadline end the wait. Above our own guard, or a live session that we did not make:
-this node does not vote and says so. A twin behind a partition is caught by evidence alone.
+this node does not vote and says so. What keeps us silent is proven: the signed message, or a signature over
+our challenge. Unproven reports of a session count together, from more than a third of power.
+
+Of two nodes with one key that meet before either voted, neither votes: a rule that picks one is safe only
+while each knows that the other yields, which no message can make sure of. Who was kept out by a session alone
+asks on, and votes once a quorum sees the other gone and nothing beyond its guard was signed meanwhile. What
+was signed beyond it stays signed: such a node stays out until its operator acts. A twin behind a partition is
+caught by evidence alone.
+
+A session is known by its node's key: it lies in the home and outlives a run, and the home's lock lets one
+daemon use it, so that a session id made durable would say no more. Neither tells a home that was copied
+whole, node key and all, from its original: only what each signed does.
 """
 
 from collections.abc import Callable
 
+import msgspec
 import structlog
 import trio
 
+from consensus.blocks import Proposal
 from consensus.guard import Guard
-from consensus.quorum import is_quorum
+from consensus.quorum import is_quorum, is_third
 from consensus.validators import ValidatorSet
-from prsm_node.consensus_host.answers import decode_place
+from consensus.votes import Vote
+from prsm_node.consensus_host.checks import Checks, signed_place
 from prsm_node.consensus_host.outbox import Outbox
-from prsm_node.wire.payloads import UNREADABLE, SignedWanted
+from prsm_node.consensus_host.sessions import ProvenSession, decode_session, decode_signed
+from prsm_node.wire.payloads import UNREADABLE, SessionWanted, SignedWanted, session_signed_bytes
 
 log = structlog.get_logger("twin")
 
 ASK_AGAIN_S = 0.1
 ANSWER_S = 1.0
+RECHECK_S = 2.0
+"""Between two checks while a session of our key lives elsewhere."""
+CLEAR_RECHECKS = 2
+"""In a row, before a node that was kept out votes: a link of the other that flaps is no end of it."""
+
+ELSEWHERE = (
+    "another node that is running has this validator key; end one of the two, then the one that is left "
+    "votes by itself, unless it lacks what the other signed"
+)
+UNANSWERED = "this validator key ran on another node, and no quorum of validators has said yet that it ended"
 
 
-async def find_twin(
-    outbox: Outbox,
-    me: bytes,
-    guard: Guard,
-    validators: ValidatorSet,
-    validator_of: Callable[[int], bytes | None],
-    wait_s: float,
-) -> str:
-    """Return why this node must not vote, in one sentence, or "" after a quorum's answers or `wait_s`."""
-    own = (guard.height, guard.round, int(guard.step)) if guard.signed else (guard.height, 0, 0)
-    answered: set[bytes] = {me}
-    asked: set[int] = set()
-    reasons: list[str] = []
-    done = trio.Event()
+class Silence(msgspec.Struct, frozen=True):
+    """Why a node must not vote, in one sentence, and whether that can pass without its operator."""
 
-    async def ask(link: int) -> None:
-        answer = await outbox.ask(link, SignedWanted(me), ANSWER_S)
-        if answer is None:
+    reason: str
+    passes: bool
+
+
+class TwinCheck:
+    """The questions of one validator. `entropy` makes a challenge for each peer and check."""
+
+    def __init__(
+        self,
+        *,
+        network: bytes,
+        node_key: bytes,
+        me: bytes,
+        guard: Guard,
+        checks: Checks,
+        outbox: Outbox,
+        validators: Callable[[], ValidatorSet],
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._network = network
+        self._node_key = node_key
+        self._me = me
+        self._own = (guard.height, guard.round, int(guard.step)) if guard.signed else (guard.height, 0, 0)
+        self._checks = checks
+        self._outbox = outbox
+        self._validators = validators
+        self._entropy = entropy
+
+    async def until_alone(self, wait_s: float, silent: Callable[[str], None]) -> str:
+        """Return "" when this node may vote, or why it never may; tell `silent` each reason to wait on.
+
+        The first check ends after `wait_s` at the latest. Once a twin was met only a quorum's answers do.
+        """
+        silence = await self.check(wait_s)
+        if silence is None:
+            return ""
+        clear, told = 0, ""
+        while clear < CLEAR_RECHECKS:
+            if silence is not None:
+                if not silence.passes:
+                    return silence.reason
+                clear = 0
+                if silence.reason != told:
+                    told = silence.reason
+                    silent(told)
+            await trio.sleep(RECHECK_S)
+            silence = await self.check(wait_s, quorum_only=True)
+            clear += silence is None
+        log.info("twin_gone")
+        return ""
+
+    async def check(self, wait_s: float, *, quorum_only: bool = False) -> Silence | None:
+        """Return why this node must not vote, or None after a quorum's answers or, unless `quorum_only`,
+        `wait_s`."""
+        validators = self._validators()
+        if is_quorum(validators.power(self._me), validators.total):
+            return None
+        heard = self._checks.signed.get(self._me)
+        found = self._judge(heard) if heard is not None else None
+        if found is not None:
+            return found
+        asking = _Asking(self, validators)
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(wait_s):
+                await asking.run(nursery)
+            nursery.cancel_scope.cancel()
+        found = asking.silence
+        if found is None and quorum_only and not asking.quorum():
+            found = Silence(UNANSWERED, passes=True)
+        log.info("twin_check", answered=len(asking.answered) - 1, twin=found is not None)
+        return found
+
+    def beyond(self, answer: bytes) -> Silence | None:
+        """Judge an answer to SignedWanted. Raise ValueError or one of UNREADABLE where it proves nothing."""
+        seen = decode_signed(answer)
+        message = seen.vote or seen.proposal
+        if message is None:
+            return None
+        if seen.vote is not None and (seen.vote.voter != self._me or self._checks.vote(seen.vote) is None):
+            raise ValueError("a vote that this key did not sign")
+        if seen.proposal is not None and (
+            seen.proposal.proposer != self._me or not self._checks.signs(seen.proposal)
+        ):
+            raise ValueError("a proposal that this key did not sign")
+        return self._judge(message)
+
+    def _judge(self, message: Vote | Proposal) -> Silence | None:
+        place = signed_place(message)
+        if place <= self._own:
+            return None
+        return Silence(
+            f"this validator key signed at height {place[0]}, round {place[1]}, beyond what this node "
+            f"remembers ({self._own[0]}, {self._own[1]}); end the other node with this key, or restore this "
+            f"node's data folder",
+            passes=False,
+        )
+
+    def proves(self, proof: ProvenSession, challenge: bytes) -> bool:
+        """Whether a session of our key, not this node's, signed our challenge. Raise ValueError if forged."""
+        content = session_signed_bytes(self._network, proof.node_key, proof.session, challenge)
+        if not self._checks.signature(self._me, proof.signature, content):
+            raise ValueError("a session that this key did not sign")
+        return proof.node_key != self._node_key
+
+    def challenge(self) -> bytes:
+        return self._entropy(32)
+
+    @property
+    def me(self) -> bytes:
+        return self._me
+
+    @property
+    def outbox(self) -> Outbox:
+        return self._outbox
+
+
+class _Asking:
+    """One check under way: who answered, and what was found."""
+
+    def __init__(self, check: TwinCheck, validators: ValidatorSet) -> None:
+        self._check = check
+        self._outbox = check.outbox
+        self._validators = validators
+        self.answered: set[bytes] = {check.me}
+        self.silence: Silence | None = None
+        self._reporting: set[bytes] = set()
+        self._done = trio.Event()
+
+    def quorum(self) -> bool:
+        power = sum(map(self._validators.power, self.answered))
+        return is_quorum(power, self._validators.total)
+
+    async def run(self, nursery: trio.Nursery) -> None:
+        asked: set[int] = set()
+        while not self._done.is_set():
+            for link in self._outbox.links():
+                validator = self._outbox.validator_of(link) or b""
+                if validator == self._check.me:
+                    # The greeting proved it over this link's own challenge.
+                    self._found(Silence(ELSEWHERE, passes=True))
+                elif link not in asked and self._validators.power(validator) > 0:
+                    asked.add(link)
+                    nursery.start_soon(self._ask, link, validator, asked)
+            with trio.move_on_after(ASK_AGAIN_S):
+                await self._done.wait()
+
+    async def _ask(self, link: int, validator: bytes, asked: set[int]) -> None:
+        challenge = self._check.challenge()
+        signed = await self._outbox.ask(link, SignedWanted(self._check.me), ANSWER_S)
+        session = await self._outbox.ask(link, SessionWanted(self._check.me, challenge), ANSWER_S)
+        if signed is None or session is None:
             asked.discard(link)
             return
         try:
-            place = decode_place(answer)
-        except UNREADABLE as error:
-            outbox.fault(link, f"answer to SignedWanted: {error}")
+            beyond = self._check.beyond(signed)
+            seen = decode_session(session)
+            live = seen.proof is not None and self._check.proves(seen.proof, challenge)
+        except (ValueError, *UNREADABLE) as error:
+            self._outbox.fault(link, f"twin check: {error}")
             return
-        if (place.height, place.round, place.step) > own:
-            reasons.append(
-                f"this validator key signed at height {place.height}, round {place.round}, beyond what this "
-                f"node remembers ({own[0]}, {own[1]}); end the other node with this key, or restore this "
-                f"node's data folder"
-            )
-        elif place.elsewhere:
-            reasons.append(
-                "another node that is running has this validator key; end one of the two, then start the "
-                "other again"
-            )
-        answered.add(validator_of(link) or b"")
-        if reasons or is_quorum(sum(map(validators.power, answered)), validators.total):
-            done.set()
+        self.answered.add(validator)
+        if beyond is not None:
+            self._found(beyond)
+        if live:
+            self._found(Silence(ELSEWHERE, passes=True))
+        elif seen.live and seen.proof is None:
+            self._reporting.add(validator)
+            if is_third(sum(map(self._validators.power, self._reporting)), self._validators.total):
+                self._found(Silence(ELSEWHERE, passes=True))
+        if self.quorum():
+            self._done.set()
 
-    if is_quorum(validators.power(me), validators.total):
-        return ""
-    async with trio.open_nursery() as nursery:
-        with trio.move_on_after(wait_s):
-            while not done.is_set():
-                for link in outbox.links():
-                    if link not in asked and validators.power(validator_of(link) or b"") > 0:
-                        asked.add(link)
-                        nursery.start_soon(ask, link)
-                with trio.move_on_after(ASK_AGAIN_S):
-                    await done.wait()
-        nursery.cancel_scope.cancel()
-    log.info("twin_check", answered=len(answered) - 1, twin=bool(reasons))
-    return reasons[0] if reasons else ""
+    def _found(self, silence: Silence) -> None:
+        """What was signed outweighs a session: it does not pass."""
+        if self.silence is None or self.silence.passes:
+            self.silence = silence
+        self._done.set()

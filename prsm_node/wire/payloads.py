@@ -148,9 +148,20 @@ class SequenceWanted(Message, frozen=True, tag=6):
 
 
 class SignedWanted(Message, frozen=True, tag=7):
-    """The highest (height, round, step) signed with this key that the peer knows (PROTOCOL, Twin)."""
+    """The message of the highest (height, round, step) signed with this key that the peer knows (PROTOCOL,
+    Twin)."""
 
     validator: ValidatorKey
+
+
+class SessionWanted(Message, frozen=True, tag=8):
+    """A live session of this key besides the asker's, proven over the asker's challenge (PROTOCOL, Twin).
+
+    Who runs the key signs the challenge; who is linked to one that does hands the question on, once.
+    """
+
+    validator: ValidatorKey
+    challenge: Challenge
 
 
 Wanted = (
@@ -161,6 +172,7 @@ Wanted = (
     | GenesisWanted
     | SequenceWanted
     | SignedWanted
+    | SessionWanted
 )
 
 

@@ -8,7 +8,7 @@ from consensus.dissemination.acknowledgements import Acknowledgement, TipCertifi
 from consensus.guard import Step
 from consensus.validators import ValidatorSet
 from consensus.votes import CheckedVote, Vote, VoteKind
-from prsm_node.consensus_host.checks import Checks
+from prsm_node.consensus_host.checks import Checks, signed_place
 from prsm_node.consensus_host.signer import Signer
 from prsm_node.identity.ed25519 import SigningKey
 
@@ -50,7 +50,7 @@ def test_the_highest_place_that_a_key_signed_is_remembered() -> None:
     checks = Checks(NETWORK)
     checks.vote(vote(0, VoteKind.PRECOMMIT))
     checks.vote(vote(0, VoteKind.PREVOTE))
-    assert checks.signed[KEYS[0].public] == (5, 0, Step.PRECOMMIT)
+    assert signed_place(checks.signed[KEYS[0].public]) == (5, 0, Step.PRECOMMIT)
 
 
 def test_a_certificate_needs_a_quorum_of_distinct_members_whose_signatures_hold() -> None:

@@ -57,6 +57,7 @@ SAMPLES: dict[Kind, list[Any]] = {
         payloads.Request(5, payloads.GenesisWanted()),
         payloads.Request(6, payloads.SequenceWanted(AUTHOR)),
         payloads.Request(7, payloads.SignedWanted(VOTER)),
+        payloads.Request(8, payloads.SessionWanted(VOTER, b"\x77" * 32)),
     ],
     Kind.RESPONSE: [payloads.Response(1, True, 0, 2, b"part"), payloads.Response(2, False, 0, 1, b"")],
     Kind.GOSSIP: [payloads.Gossip(1, b"for everybody")],

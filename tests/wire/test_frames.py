@@ -103,7 +103,7 @@ def test_the_rate_is_asked_with_the_number_of_messages_and_bytes() -> None:
 
     raw = sealed(Kind.REQUEST)
     JUDGE.judge(raw, admit=admit)
-    assert asked == [(Kind.REQUEST, 7, len(raw))]
+    assert asked == [(Kind.REQUEST, len(SAMPLES[Kind.REQUEST]), len(raw))]
 
 
 def test_one_message_out_of_bounds_spoils_its_frame() -> None:
