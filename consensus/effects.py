@@ -1,7 +1,7 @@
 """What a replica asks of the world, in the imperative. Each says what must be durable before what.
 
-The host performs a step's effects in order. A failed effect never becomes silence: it answers with
-SigningFailed, or ends the daemon.
+The host performs a step's effects in order. A failed effect never becomes silence: it ends the daemon,
+which says why. What could not be made durable is never sent.
 """
 
 import msgspec
@@ -22,8 +22,8 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 class CastVote(Effect, frozen=True):
-    """Sign, make the guard durable, send to all, answer VoteCast. A failure ends voting: a vote forgotten
-    could be cast twice."""
+    """Sign, make the guard durable, send to all, answer VoteCast. A failure ends the daemon: a vote
+    forgotten could be cast twice."""
 
     vote: Vote
     guard: Guard
@@ -156,12 +156,6 @@ class ReportEvidence(Effect, frozen=True):
     """A validator is provably guilty. Keep it; committing and slashing come with staking."""
 
     evidence: Evidence
-
-
-class StopVoting(Effect, frozen=True):
-    """Say why, in one sentence, wherever an operator looks."""
-
-    reason: str
 
 
 class Halt(Effect, frozen=True):

@@ -74,12 +74,6 @@ class ProposalCast(Input, frozen=True):
     proposal: CheckedProposal
 
 
-class SigningFailed(Input, frozen=True):
-    """A vote or proposal could not be made durable. Voting ends and the node says so; reading goes on."""
-
-    reason: str
-
-
 class VotingAllowed(Input, frozen=True):
     """The twin check passed (PROTOCOL, Twin); until then the replica listens and signs nothing."""
 

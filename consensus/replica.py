@@ -33,7 +33,6 @@ from consensus.effects import (
     SendCertificate,
     SendTipCertificate,
     SetTimer,
-    StopVoting,
 )
 from consensus.guard import Guard
 from consensus.inputs import (
@@ -48,7 +47,6 @@ from consensus.inputs import (
     PeerHeightChanged,
     ProposalCast,
     ProposalReceived,
-    SigningFailed,
     Started,
     TimerExpired,
     TipCertificateReceived,
@@ -237,11 +235,6 @@ class Replica:
         if self.height.height < self._restored.height:
             return []
         return self._follow(self.height.allow_voting(now_ms), now_ms)
-
-    def _signing_failed(self, happened: SigningFailed, now_ms: int) -> list[Effect]:
-        self.voting = False
-        self.height.end_voting()
-        return [StopVoting(happened.reason)]
 
     # --- votes ------------------------------------------------------------------------------------
 
@@ -528,7 +521,6 @@ HANDLERS: dict[type[Input], Callable[[Replica, Any, int], list[Effect]]] = {
     BlockReceived: Replica._block_received,
     VoteCast: Replica._vote_cast,
     ProposalCast: Replica._proposal_cast,
-    SigningFailed: Replica._signing_failed,
     VotingAllowed: Replica._voting_allowed,
     BatchSealed: Replica._batch_sealed,
     BatchReceived: Replica._batch_received,

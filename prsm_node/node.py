@@ -23,7 +23,6 @@ import trio
 from consensus.blocks import Block
 from consensus.certificates import Certificate
 from consensus.dissemination.batches import batch_digest
-from consensus.effects import StopVoting
 from consensus.guard import Guard
 from consensus.inputs import BlockExecuted, PeerHeightChanged, ProposalReceived, Started, VotingAllowed
 from consensus.replica import Replica
@@ -419,7 +418,7 @@ class Node:
         reason = await twin.until_alone(self.config.consensus.twin_wait_s, self._silent)
         self.not_voting_because = reason
         if reason:
-            self.host.stop_voting(StopVoting(reason))
+            self.host.not_voting(reason)
             return
         self.host.feed(VotingAllowed())
         self.author.wake()

@@ -51,8 +51,8 @@ class Height:
     Args:
         me: our validator key; None, or one outside the set, follows and signs nothing.
         guard: the latest durable one. Of this height, it restores place, lock, valid value and what was
-            precommitted; of an earlier one only `diverged` is taken (own_votes.diverged_after); under one of a
-            later height nothing is signed until that height is reached.
+            precommitted; of an earlier one only `diverged` is taken (own_votes.diverged_after); under one of
+            a later height nothing is signed until that height is reached.
         voting: whether signing is allowed yet (PROTOCOL, Twin).
     """
 
@@ -183,10 +183,6 @@ class Height:
             self._ask_for_proposal(out)
         self._run(now_ms, out)
         return out
-
-    def end_voting(self) -> None:
-        """Sign nothing more at this height."""
-        self._own.voting = False
 
     def receive_proposal(
         self, proposal: CheckedProposal, value: bytes, valid: bool, timely: bool, now_ms: int

@@ -50,7 +50,6 @@ class Validator:
         self.link = number + 1
         self.disk = Disk(cluster.random, cluster.at)
         self.up = False
-        self.voting = True
         self.life = 0
         self.clock_off_ms = 0
         self.crash_after: int | None = None
@@ -421,9 +420,6 @@ class Validator:
     def prepare_block(self, effect: fx.PrepareBlock) -> None:
         """Bodies are not modelled."""
 
-    def stop_voting(self, effect: fx.StopVoting) -> None:
-        self.voting = False
-
     def halt(self, effect: fx.Halt) -> None:
         if self.honest and self.cluster.invariants.bounded:
             raise Violation("agreement", f"{self.name} halts: {effect.reason}")
@@ -451,7 +447,6 @@ PERFORM: dict[type[fx.Effect], Callable[[Any, Any], None]] = {
     fx.Decide: lambda v, e: v.decide(e),
     fx.StrengthenCommit: lambda v, e: v.strengthen_commit(e),
     fx.ReportEvidence: lambda v, e: v.report_evidence(e),
-    fx.StopVoting: lambda v, e: v.stop_voting(e),
     fx.Halt: lambda v, e: v.halt(e),
 }
 """One dict look-up an effect, late bound, so that an actor overrides what it does otherwise."""

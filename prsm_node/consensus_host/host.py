@@ -39,7 +39,6 @@ from consensus.effects import (
     SendTipCertificate,
     SendVotes,
     SetTimer,
-    StopVoting,
     StrengthenCommit,
 )
 from consensus.evidence import Evidence, guilty
@@ -372,9 +371,10 @@ class ConsensusHost:
         self.evidence.append(effect.evidence)
         log.warning("evidence", proof=type(effect.evidence).__name__, guilty=guilty(effect.evidence).hex())
 
-    def stop_voting(self, effect: StopVoting) -> None:
-        self.stopped_because = effect.reason
-        log.error("voting_stopped", reason=effect.reason)
+    def not_voting(self, reason: str) -> None:
+        """Say why this node was never allowed to vote, wherever an operator looks."""
+        self.stopped_because = reason
+        log.error("voting_stopped", reason=reason)
 
     def _halt(self, effect: Halt) -> None:
         log.critical("halted", reason=effect.reason)
@@ -406,7 +406,6 @@ PERFORM: dict[type[Effect], Callable[[ConsensusHost, Any], None]] = {
     Decide: ConsensusHost._decide,
     StrengthenCommit: ConsensusHost._strengthen_commit,
     ReportEvidence: ConsensusHost._report_evidence,
-    StopVoting: ConsensusHost.stop_voting,
     Halt: ConsensusHost._halt,
 }
 """One dict look-up an effect; tests/house checks that it covers every Effect."""

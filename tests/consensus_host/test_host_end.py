@@ -1,15 +1,19 @@
 """What ends a replica ends the daemon, whoever met it, and nothing is asked of the replica after it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from consensus.certificates import Certificate, CheckedCertificate
-from consensus.effects import Effect, Halt
+from consensus.effects import CastVote, Effect, Halt
+from consensus.guard import Guard
 from consensus.inputs import Input, Started
-from consensus.votes import VoteKind
+from consensus.votes import Vote, VoteKind
 from prsm_node.consensus_host.host import ConsensusHost, Halted
+from prsm_node.storage.errors import StorageError
+from prsm_node.storage.journal import Journal
 
 
 class HaltingReplica:
@@ -24,11 +28,24 @@ class HaltingReplica:
         return [Halt("two blocks are certified at height 7", self._proof)]
 
 
-def host_of(replica: HaltingReplica, export: Any = None) -> ConsensusHost:
+class VotingReplica:
+    """Votes at each step, for another round."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def step(self, happened: Input, now_ms: int) -> list[Effect]:
+        self.steps += 1
+        vote = Vote(VoteKind.PREVOTE, 1, self.steps, None, -1, 0, b"v" * 32)
+        return [CastVote(vote, Guard(height=1, round=self.steps))]
+
+
+def host_of(replica: HaltingReplica | VotingReplica, export: Any = None, **parts: Any) -> ConsensusHost:
     unused = cast(Any, None)
     return ConsensusHost(
         **dict.fromkeys(ConsensusHost.__init__.__annotations__.keys() - {"return"}, unused)
-        | {"replica": cast(Any, replica), "now_ms": lambda: 0, "export": export}
+        | {"replica": cast(Any, replica), "now_ms": lambda: 0, "export": export, "guard": Guard()}
+        | parts
     )
 
 
@@ -56,3 +73,22 @@ async def test_the_two_certificates_of_a_fork_are_exported_before_the_end(tmp_pa
     with pytest.raises(Halted, match=r"the proof is in .*fork-at-7\.json"):
         host.feed(Started())
     assert exported == [(a, b)]
+
+
+async def test_a_vote_that_the_journal_does_not_take_is_not_sent_and_is_the_last(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path, inline=True)
+    journal.close()
+    sent: list[bytes] = []
+    replica = VotingReplica()
+    host = host_of(
+        replica,
+        journal=journal,
+        signer=SimpleNamespace(vote=lambda vote: vote),
+        outbox=SimpleNamespace(broadcast=lambda kind, message: sent.append(message)),
+    )
+    with pytest.raises(StorageError, match="nothing more can be kept"):
+        host.feed(Started())
+    host.feed(Started())
+    assert (replica.steps, sent) == (1, [])
+    with pytest.raises(StorageError, match="nothing more can be kept"):
+        await host.run()
