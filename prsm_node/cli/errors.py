@@ -46,7 +46,7 @@ def reported(command: Callable[[], object]) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        _say(f"{error.filename}: {(error.strerror or type(error).__name__).lower()}")
+        _say(_sentence_of_file(error))
         return NOT_DONE
     return outcome if isinstance(outcome, int) else 0
 
@@ -56,13 +56,23 @@ def _sentence_of(group: BaseExceptionGroup[BaseException]) -> str:
 
     One full disk is met by several rooms at once: the first to say so stands for all.
     """
-    _, others = group.split(OperatorError)
+    _, others = group.split(
+        lambda error: (
+            isinstance(error, OperatorError) or (isinstance(error, OSError) and error.filename is not None)
+        )
+    )
     if others is not None:
         raise group
     first: BaseException = group
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
-    return str(first)
+    return _sentence_of_file(first) if isinstance(first, OSError) else str(first)
+
+
+def _sentence_of_file(error: OSError) -> str:
+    why = (error.strerror or type(error).__name__).lower()
+    remedy = "; run this as its owner, or ask them for access" if isinstance(error, PermissionError) else ""
+    return f"{error.filename}: {why}{remedy}"
 
 
 def _say_usage(error: click.UsageError) -> None:

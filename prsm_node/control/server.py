@@ -26,6 +26,7 @@ from prsm_node.control.protocol import (
     framed,
     short_path,
 )
+from prsm_node.errors import OperatorError
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus  # libp2p brings these stubs, which hide trio's own
@@ -61,8 +62,8 @@ async def serve(
 ) -> None:
     """Serve until cancelled; the socket file goes with it.
 
-    The caller holds the home's lock: a socket file that lies there is a dead daemon's. Raise OSError where
-    the socket can't be made.
+    The caller holds the home's lock: a socket file that lies there is a dead daemon's. Raise OperatorError
+    where the socket can't be made.
     """
     _remove(path)
     listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -82,7 +83,13 @@ async def serve(
 
     with listener:
         with short_path(path) as address:
-            await listener.bind(address)
+            try:
+                await listener.bind(address)
+            except OSError as error:
+                why = os.strerror(error.errno or 0).lower()
+                raise OperatorError(
+                    f"no socket can be made at {path}: {why}; check who owns the home"
+                ) from None
         os.chmod(path, 0o600)  # before listen(): until then nobody can connect
         listener.listen(CONNECTIONS_MAX)
         try:

@@ -31,8 +31,11 @@ def path_of(home: Home, name: str) -> Path:
 
 
 def listed(home: Home) -> list[StoredKey]:
-    """Return the wallets by name, dev2 before dev10."""
-    paths = home.wallets.glob("*.json")
+    """Return the wallets by name, dev2 before dev10; raise OSError where the folder can't be read."""
+    # glob() would find nothing in a folder that is closed to us.
+    paths = (
+        [path for path in home.wallets.iterdir() if path.suffix == ".json"] if home.wallets.exists() else []
+    )
     return sorted((keystore.describe(path) for path in paths), key=lambda wallet: _in_order(wallet.name))
 
 

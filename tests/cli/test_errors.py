@@ -1,5 +1,7 @@
 """What went wrong in several tasks at once is one sentence, unless some of it is a fault of the program."""
 
+from functools import partial
+
 import pytest
 
 from prsm_node.cli.errors import NOT_DONE, reported
@@ -17,6 +19,16 @@ def test_rooms_that_met_one_full_disk_say_so_once(capsys: pytest.CaptureFixture[
     )
     assert reported(lambda: raising(group)) == NOT_DONE
     assert capsys.readouterr().err == "prsm-node: the disk is full\n"
+
+
+def test_a_file_that_is_closed_to_us_is_a_sentence_with_the_remedy_also_from_a_task(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    closed = PermissionError(13, "Permission denied", "/h/daemon.json")
+    told = "prsm-node: /h/daemon.json: permission denied; run this as its owner, or ask them for access\n"
+    for error in (closed, ExceptionGroup("tasks", [closed])):
+        assert reported(partial(raising, error)) == NOT_DONE
+        assert capsys.readouterr().err == told
 
 
 def test_a_fault_of_the_program_among_them_is_not_hidden() -> None:

@@ -175,6 +175,13 @@ def test_wallet_mistakes_are_said(
     assert not (tmp_path / "out").exists()
 
 
+def test_wallets_that_can_not_be_read_are_not_said_to_be_none(home: Home, keyboard: Keyboard) -> None:
+    home.wallets.rmdir()
+    assert keyboard.json("wallet", "list") == {"wallets": []}
+    home.wallets.write_text("in the way")
+    assert "not a directory" in keyboard.refusal("wallet", "list")
+
+
 def test_a_new_wallet_is_not_locked_by_a_slip_of_the_finger(
     home: Home, keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from prsm_node.control.methods import FOLLOWER_BLOCKS_MAX, handlers
 from prsm_node.control.protocol import MESSAGE_BYTES_MAX, SOCKET_NAME, ControlError, Kind, framed, short_path
 from prsm_node.control.server import CONNECTIONS_MAX, Handlers, Method, serve
 from prsm_node.control.views import BlockView, FinalBlock, StatusView
+from prsm_node.errors import OperatorError
 from prsm_node.ledger.transactions import Transfer, unsigned_bytes, with_signature
 from tests.control.pretend_node import PretendNode
 
@@ -59,6 +60,13 @@ async def test_without_a_daemon_one_sentence_says_how_to_start_one(tmp_path: Pat
         NoDaemon, match=r"no daemon answers at .*core\.sock; start one with: prsm-node --home"
     ):
         Client(tmp_path)
+
+
+async def test_a_socket_that_can_not_be_made_is_the_operators_to_put_right(tmp_path: Path) -> None:
+    with pytest.RaisesGroup(OperatorError, flatten_subgroups=True) as told:
+        async with served(tmp_path / "none", handlers(PretendNode())):
+            raise AssertionError("it was made")
+    assert "no socket can be made at" in str(told.value.exceptions[0])
 
 
 async def test_a_home_with_a_long_path_works(tmp_path: Path) -> None:
