@@ -64,7 +64,7 @@ class Forwarding:
 
     def again(self, round_: int, valid_polka: CheckedCertificate | None) -> list[Effect]:
         """Return what goes again besides our stored messages (Agreement 2): the polka that we hold to, with
-        those it rests on, others' votes of this round and those that ended the one before, and the wish for
+        those it rests on, others' votes of this round and all that ended the one before, and the wish for
         blocks that have a quorum and are not here.
 
         Others' votes make up for links that are missing: of a round that fails no certificate tells.
@@ -74,7 +74,10 @@ class Forwarding:
         effects = self.polka(valid_polka) if valid_polka is not None else []
         places = [(round_ - 1, VoteKind.PRECOMMIT), *((round_, kind) for kind in VoteKind)]
         tallies = [self._keeper.tally(*place) for place in places if place[0] >= 0]
-        others = tuple(v for tally in tallies for v in tally.votes.values() if v.voter != self._me)
-        if others:
-            effects.append(SendVotes(others))
+        # Our own votes of this round are among the stored messages, our precommit of the one before is not:
+        # whoever lacks just that one would wait there for ever.
+        votes = (vote for tally in tallies for vote in tally.votes.values())
+        handed_on = tuple(vote for vote in votes if vote.voter != self._me or vote.round < round_)
+        if handed_on:
+            effects.append(SendVotes(handed_on))
         return effects + self.missing_blocks(round_)

@@ -71,7 +71,7 @@ class Scenario(Data, frozen=True):
     over_a_third: bool = False
     """More than a third is faulty: agreement and liveness are not promised then, the rest is."""
     faults_ms: Ms = 8_000
-    calm_bound_ms: Ms = 30_000
+    calm_bound_ms: Ms = 60_000
     """All honest decide new blocks within this time after the last fault has healed."""
     batch_every_ms: Ms = 300
     links: Links = Links()
