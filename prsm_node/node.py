@@ -413,6 +413,7 @@ class Node:
             checks=self.checks,
             outbox=self.outbox,
             validators=lambda: self.validators(self.state.height + 1),
+            authored=lambda: self.host.replica.lanes.own_head.sequence,
             entropy=secrets.token_bytes,
         )
         reason = await twin.until_alone(self.config.consensus.twin_wait_s, self._silent)

@@ -131,6 +131,11 @@ class Lanes:
 
     # --- own lane ---------------------------------------------------------------------------------
 
+    @property
+    def own_head(self) -> Tip:
+        """The last batch of our lane, whether or not it is durable or certified."""
+        return self._own_head
+
     def room(self) -> int:
         """How many more batches this node may author before one is committed (Lanes 4)."""
         lane = self._lanes.get(self.me or b"")

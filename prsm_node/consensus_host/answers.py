@@ -16,7 +16,7 @@ from prsm_node.consensus_host.fetcher import BlockAnswer
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.inbound import Inbound
 from prsm_node.consensus_host.records import decode_batch
-from prsm_node.consensus_host.sessions import LiveSessions, encode_seen
+from prsm_node.consensus_host.sessions import LiveSessions, encode_authored, encode_seen
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.state import State
 from prsm_node.wire.payloads import (
@@ -132,9 +132,13 @@ class Answers:
     def _sequence(self, link: int, wanted: SequenceWanted) -> bytes | None:
         lane = self._host.replica.lanes.lane(wanted.author)
         if lane is None:
-            return None
-        known = [lane.committed.sequence, *(b.sequence for b in lane.batches.values()), *lane.certificates]
-        return _encode(max(known))
+            return encode_authored(None)
+        above = max(lane.batches.values(), key=lambda batch: batch.sequence, default=None)
+        if above is None:
+            position = self._batches.executed_position(lane.committed.digest)
+            if position is not None:
+                return encode_authored(decode_batch(self._journal.read(position)).header)
+        return encode_authored(above)
 
     def _signed(self, link: int, wanted: SignedWanted) -> bytes | None:
         heard = self._host.checks.signed.get(wanted.validator)

@@ -10,6 +10,7 @@ import msgspec
 
 from consensus.blocks import Proposal
 from consensus.bounds import Signature, ValidatorKey
+from consensus.dissemination.batches import BatchHeader
 from consensus.votes import Vote
 from prsm_node.wire.payloads import UNREADABLE, SessionId, SessionWanted, Wanted, session_signed_bytes
 
@@ -22,6 +23,12 @@ class SignedSeen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
 
     vote: Vote | None
     proposal: Proposal | None
+
+
+class AuthoredSeen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The answer to SequenceWanted: the last batch known of that lane, as its author signed it (Lanes 6)."""
+
+    header: BatchHeader | None
 
 
 class ProvenSession(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -42,6 +49,7 @@ class SessionSeen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 _encode = msgspec.msgpack.Encoder().encode
 _signed = msgspec.msgpack.Decoder(SignedSeen)
 _session = msgspec.msgpack.Decoder(SessionSeen)
+_authored = msgspec.msgpack.Decoder(AuthoredSeen)
 
 
 def encode_seen(message: Vote | Proposal | None) -> bytes:
@@ -58,6 +66,15 @@ def decode_signed(answer: bytes) -> SignedSeen:
 def decode_session(answer: bytes) -> SessionSeen:
     """Raise one of UNREADABLE."""
     return _session.decode(answer)
+
+
+def encode_authored(header: BatchHeader | None) -> bytes:
+    return _encode(AuthoredSeen(header))
+
+
+def decode_authored(answer: bytes) -> BatchHeader | None:
+    """Raise one of UNREADABLE."""
+    return _authored.decode(answer).header
 
 
 class OwnSession(Protocol):

@@ -10,6 +10,9 @@ asks on, and votes once a quorum sees the other gone and nothing beyond its guar
 was signed beyond it stays signed: such a node stays out until its operator acts. A twin behind a partition is
 caught by evidence alone.
 
+The same peers are asked for the last batch of our lane (PROTOCOL, Lanes 6), since an author that forgot one
+would sign another in its place: nothing is sealed while this goes on, and one beyond what we know is silence.
+
 A session is known by its node's key: it lies in the home and outlives a run, and the home's lock lets one
 daemon use it, so that a session id made durable would say no more. Neither tells a home that was copied
 whole, node key and all, from its original: only what each signed does.
@@ -28,8 +31,14 @@ from consensus.validators import ValidatorSet
 from consensus.votes import Vote
 from prsm_node.consensus_host.checks import Checks, signed_place
 from prsm_node.consensus_host.outbox import Outbox
-from prsm_node.consensus_host.sessions import ProvenSession, decode_session, decode_signed
-from prsm_node.wire.payloads import UNREADABLE, SessionWanted, SignedWanted, session_signed_bytes
+from prsm_node.consensus_host.sessions import ProvenSession, decode_authored, decode_session, decode_signed
+from prsm_node.wire.payloads import (
+    UNREADABLE,
+    SequenceWanted,
+    SessionWanted,
+    SignedWanted,
+    session_signed_bytes,
+)
 
 log = structlog.get_logger("twin")
 
@@ -55,7 +64,12 @@ class Silence(msgspec.Struct, frozen=True):
 
 
 class TwinCheck:
-    """The questions of one validator. `entropy` makes a challenge for each peer and check."""
+    """The questions of one validator.
+
+    Args:
+        authored: the last sequence of its own lane that this node knows.
+        entropy: makes a challenge for each peer and check.
+    """
 
     def __init__(
         self,
@@ -67,6 +81,7 @@ class TwinCheck:
         checks: Checks,
         outbox: Outbox,
         validators: Callable[[], ValidatorSet],
+        authored: Callable[[], int],
         entropy: Callable[[int], bytes],
     ) -> None:
         self._network = network
@@ -76,6 +91,7 @@ class TwinCheck:
         self._checks = checks
         self._outbox = outbox
         self._validators = validators
+        self._authored = authored
         self._entropy = entropy
 
     async def until_alone(self, wait_s: float, silent: Callable[[str], None]) -> str:
@@ -147,6 +163,21 @@ class TwinCheck:
             passes=False,
         )
 
+    def authored_beyond(self, answer: bytes) -> Silence | None:
+        """Judge an answer to SequenceWanted (Lanes 6). Raise as beyond() does."""
+        header = decode_authored(answer)
+        if header is None:
+            return None
+        if header.author != self._me or not self._checks.batch(header):
+            raise ValueError("a batch that this key did not sign")
+        if header.sequence <= self._authored():
+            return None
+        return Silence(
+            f"this validator key authored batch {header.sequence} of its lane, beyond the {self._authored()} "
+            f"that this node remembers; end the other node with this key, or restore this node's data folder",
+            passes=False,
+        )
+
     def proves(self, proof: ProvenSession, challenge: bytes) -> bool:
         """Whether a session of our key, not this node's, signed our challenge. Raise ValueError if forged."""
         content = session_signed_bytes(self._network, proof.node_key, proof.session, challenge)
@@ -200,11 +231,12 @@ class _Asking:
         challenge = self._check.challenge()
         signed = await self._outbox.ask(link, SignedWanted(self._check.me), ANSWER_S)
         session = await self._outbox.ask(link, SessionWanted(self._check.me, challenge), ANSWER_S)
-        if signed is None or session is None:
+        authored = await self._outbox.ask(link, SequenceWanted(self._check.me), ANSWER_S)
+        if signed is None or session is None or authored is None:
             asked.discard(link)
             return
         try:
-            beyond = self._check.beyond(signed)
+            beyond = self._check.beyond(signed) or self._check.authored_beyond(authored)
             seen = decode_session(session)
             live = seen.proof is not None and self._check.proves(seen.proof, challenge)
         except (ValueError, *UNREADABLE) as error:

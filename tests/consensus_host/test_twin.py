@@ -7,16 +7,23 @@ import trio
 import trio.testing
 
 from consensus.blocks import EMPTY_EVIDENCE, Block, Proposal
+from consensus.dissemination.batches import BatchHeader
 from consensus.guard import Guard, Step
 from consensus.validators import ValidatorSet
 from consensus.votes import Vote, VoteKind
 from prsm_node.consensus_host.checks import Checks
-from prsm_node.consensus_host.sessions import LiveSessions, ProvenSession, SessionSeen, encode_seen
+from prsm_node.consensus_host.sessions import (
+    LiveSessions,
+    ProvenSession,
+    SessionSeen,
+    encode_authored,
+    encode_seen,
+)
 from prsm_node.consensus_host.signer import Signer
 from prsm_node.consensus_host.twin import CLEAR_RECHECKS, RECHECK_S, Silence, TwinCheck
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.wire.kinds import Kind
-from prsm_node.wire.payloads import SessionWanted, SignedWanted, Wanted
+from prsm_node.wire.payloads import SequenceWanted, SessionWanted, SignedWanted, Wanted
 
 NETWORK = b"n" * 32
 KEY, LIAR = SigningKey.from_seed(b"m" * 32), SigningKey.from_seed(b"l" * 32)
@@ -64,6 +71,7 @@ class Peers:
     ) -> None:
         self.signed = dict(enumerate(signed, start=1))
         self.sessions = sessions or {}
+        self.authored: dict[int, bytes] = {}
         self.twins: list[int] = []
         self.faults: list[int] = []
 
@@ -85,6 +93,8 @@ class Peers:
         await trio.sleep(0.01)
         if isinstance(wanted, SignedWanted):
             return self.signed[link]
+        if isinstance(wanted, SequenceWanted):
+            return self.authored.get(link, encode_authored(None))
         assert isinstance(wanted, SessionWanted)
         known = self.sessions.get(link, NO_SESSION)
         return known if isinstance(known, bytes) else await known.answer(0, wanted)
@@ -103,6 +113,7 @@ def twin_check(peers: Peers, guard: Guard, validators: ValidatorSet = FOUR) -> T
         checks=Checks(NETWORK),
         outbox=peers,
         validators=lambda: validators,
+        authored=lambda: 5,
         entropy=lambda size: next(numbers).to_bytes(size, "big"),
     )
 
@@ -273,6 +284,33 @@ async def test_who_was_kept_out_never_votes_where_the_other_signed_meanwhile(
         peers.sessions.clear()
         peers.signed[3] = encode_seen(voted(10, 0))
         peers.signed.pop(1)
+
+
+def authored(sequence: int, by: SigningKey = KEY) -> bytes:
+    header = BatchHeader(ME, sequence, bytes(32), bytes(32))
+    return encode_authored(Signer(NETWORK, by, Checks(NETWORK)).batch(header))
+
+
+async def test_who_forgot_a_batch_of_its_lane_stays_silent_before_it_seals_another(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    peers = Peers(NOTHING, NOTHING, NOTHING)
+    peers.authored[1] = authored(5)
+    assert (await check(peers, SIGNED))[0] is None
+    peers.authored[1] = authored(6)
+    found, _ = await check(peers, SIGNED)
+    assert found is not None
+    assert "batch 6" in found.reason
+    assert not found.passes
+
+
+async def test_a_forged_batch_of_our_lane_is_a_fault_and_no_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    peers = Peers(NOTHING, NOTHING, NOTHING)
+    peers.authored[1] = authored(6, by=LIAR)
+    assert (await check(peers, SIGNED))[0] is None
+    assert peers.faults == [1]
 
 
 async def test_a_network_of_one_asks_nobody(autojump_clock: trio.testing.MockClock) -> None:
