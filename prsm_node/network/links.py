@@ -18,19 +18,12 @@ import trio
 
 from prsm_node.errors import OperatorError
 from prsm_node.identity.ed25519 import SigningKey, verify
-from prsm_node.network.address_book import LASTING_S, AddressBook
 from prsm_node.network.addresses import Address, node_key_of_bytes, parse_address
 from prsm_node.network.answer_budget import AnswerBudget
 from prsm_node.network.asking import ANSWER_BYTES_MAX, Answer, Asking
 from prsm_node.network.config import NetworkConfig
+from prsm_node.network.dialling import Dialling
 from prsm_node.network.link import Link, LinkView
-from prsm_node.network.rumours import (
-    NODES_PER_TELLER_MAX,
-    Rumours,
-    implausible,
-    is_loopback,
-    on_every_interface,
-)
 from prsm_node.network.scores import Scores
 from prsm_node.wire.frames import Frame, FrameJudge, FrameRejected, FrameSealer, Reason, encode_message
 from prsm_node.wire.kinds import Kind
@@ -57,8 +50,6 @@ Handler = Callable[[Link, list[Any], list[bytes]], None]
 UNGREETED_MAX = 16
 # Links whose node is remembered, those that ended among them: who hangs up is not rid of its faults.
 KEYS_MAX = 1_024
-DIALS_AT_ONCE = 8
-DIAL_TICK_S = 0.1
 # Frames with these faults mean that the two ends read another protocol; nothing good follows on the stream.
 UNREADABLE = {Reason.WRONG_VERSION, Reason.WRONG_NETWORK, Reason.WRONG_SENDER}
 
@@ -112,8 +103,8 @@ class Links:
         self.node_key = node_key.public
         self.network_id = network_id
         self.scores = Scores(config.ban_s)
-        self.book = AddressBook(node_key.public, config, self.random)
-        self._rumours = Rumours(config)
+        self._dialling = Dialling(self, node_key.public)
+        self.book = self._dialling.book
         self.listen: tuple[Address, ...] = ()
         """What is bound; known once run() has started."""
         self.counters: Counter[str] = Counter()
@@ -136,20 +127,11 @@ class Links:
         self._numbers: dict[int, Link] = {}
         self._keys: OrderedDict[int, bytes] = OrderedDict()
         self._ungreeted: set[Link] = set()
-        self._dialling: set[bytes] = set()
         self._next_number = 1
         self._host: Host | None = None
         self._nursery: trio.Nursery | None = None
         self._broken: AssertionError | None = None
         self._over = trio.Event()
-        for text in config.bootstrap:
-            try:
-                address = parse_address(text)
-            except ValueError as error:
-                raise OperatorError(f"network.bootstrap: {error}.") from None
-            if address.node_key is None:
-                raise OperatorError(f"network.bootstrap: {text} does not end in /p2p/<peer id>; add it.")
-            self.book.learn(address, bootstrap=True)
 
     # What the rest of the daemon asks for.
 
@@ -239,40 +221,12 @@ class Links:
 
         `keep` False: as one only heard of, forgotten when it cannot be reached.
         """
-        parsed = parse_address(address)
-        if parsed.node_key is None:
-            raise ValueError(f"{address} does not end in /p2p/<peer id>, which says whom to expect; add it")
-        if parsed.node_key == self.node_key:
-            raise ValueError(f"{address} is this node itself")
-        self.book.learn(parsed, bootstrap=keep)
+        self._dialling.look_for(address, keep)
 
     def learn(self, addresses: Iterable[str], teller: Link | None = None) -> int:
         """Keep what a peer or discovery tells of, counting what is refused by reason; return how many are
         new."""
-        learned = 0
-        for text in addresses:
-            try:
-                learned += self._heard_of(parse_address(text), teller)
-            except ValueError:
-                self.counters["addresses_refused.unreadable"] += 1
-        return learned
-
-    def _heard_of(self, address: Address, teller: Link | None) -> bool:
-        local = all(map(is_loopback, self.listen)) if teller is None else _is_local(teller)
-        refused = implausible(address, local)
-        key = b"" if teller is None else teller.node_key
-        known = address.node_key is not None and self.book.addresses(address.node_key)
-        if (
-            refused is None
-            and not known
-            and teller is not None
-            and self.book.told_by(key) >= NODES_PER_TELLER_MAX
-        ):
-            refused = "too_many_of_one_peer"
-        if refused is not None:
-            self.counters[f"addresses_refused.{refused}"] += 1
-            return False
-        return self.book.learn(address, teller=key)
+        return self._dialling.learn(addresses, teller)
 
     @property
     def host(self) -> "Host":
@@ -305,7 +259,7 @@ class Links:
             self.listen = tuple(bound)
             self._nursery = nursery
             host.handle(self._inbound)
-            nursery.start_soon(self._dial_forever)
+            nursery.start_soon(self._dialling.run)
             task_status.started(tuple(map(str, bound)))
             try:
                 await self._over.wait()
@@ -442,26 +396,11 @@ class Links:
             self._keys.popitem(last=False)
         assert link.greeting is not None, f"link {link.number} is up without a greeting"
         for text in link.greeting.listen:
-            self._learn_own(link, text)
+            self._dialling.learn_own(link, text)
         self.counters["links_made"] += 1
         link.up.set()
         for tell in self._on_up:
             tell(link)
-
-    def _learn_own(self, link: Link, text: str) -> None:
-        """Keep an address that a peer gives as its own; one of another node would be a rumour."""
-        try:
-            address = parse_address(text)
-        except ValueError:
-            self.counters["addresses_refused.unreadable"] += 1
-            return
-        if address.node_key != link.node_key:
-            return
-        if on_every_interface(address) and link.address:
-            # Where it is we see by ourselves.
-            seen = parse_address(link.address)
-            address = Address(seen.family, seen.host, address.port, address.node_key)
-        self._heard_of(address, link)
 
     def _replaces(self, link: Link, rival: Link) -> bool:
         assert link.greeting is not None, f"link {link.number} competes before it greeted"
@@ -511,7 +450,7 @@ class Links:
             self.counters["links_refused"] += 1
             await host.drop(connection)
             return
-        await self._serve(key, stream, outbound=False)
+        await self.serve(key, stream, outbound=False)
 
     def _make_room_to_greet(self) -> bool:
         """Who connects and says nothing goes first, or a few idle connections would keep everybody out: a
@@ -526,7 +465,8 @@ class Links:
         silent.close("no room")
         return True
 
-    async def _serve(self, key: bytes, stream: "INetStream", outbound: bool) -> None:
+    async def serve(self, key: bytes, stream: "INetStream", outbound: bool) -> None:
+        """Make a link of a stream and keep it until it ends."""
         assert self._host is not None, "streams are served while the host runs"
         link = Link(self, self._next_number, key, stream, outbound, self._entropy(32))
         self._next_number += 1
@@ -547,59 +487,8 @@ class Links:
                 self.counters[f"handler_failed.link_down.{type(error).__name__}"] += 1
             await self._host.drop(link.connection)
 
-    async def _dial_forever(self) -> None:
-        while True:
-            now = self.clock()
-            linked = set(self._up) | self._dialling
-            room = self.config.exchange_peers and len(linked) < self.config.links_wanted
-            for address in self.book.due(now, linked, room):
-                key = address.node_key
-                assert key is not None, "the book keeps addresses with a node key only"
-                if (
-                    len(self._dialling) >= DIALS_AT_ONCE
-                    or key in self._dialling
-                    or self.scores.banned(key, now)
-                ):
-                    continue
-                if not self.book.is_bootstrap(key) and not self._rumours.may_dial(
-                    address, self.book.teller(key), now
-                ):
-                    continue
-                self._dialling.add(key)
-                self.book.dialling(key, now)
-                self.start_soon(self._dial_one, address)
-            await trio.sleep(DIAL_TICK_S)
-
-    async def _dial_one(self, address: Address) -> None:
-        host, key = self._host, address.node_key
-        assert host is not None, "dialled while running"
-        assert key is not None, "the book keeps addresses with a node key only"
-        stream: INetStream | None = None
-        try:
-            with trio.move_on_after(self.config.dial_s):
-                stream = await host.dial(address)
-        except Exception as error:
-            self.counters[f"dial_failed.{type(error).__name__}"] += 1
-        finally:
-            self._dialling.discard(key)
-        if stream is None:
-            self.counters["dials_failed"] += 1
-            return
-        self.counters["dials_made"] += 1
-        began = self.clock()
-        try:
-            await self._serve(key, stream, outbound=True)
-            if self.clock() - began >= LASTING_S:
-                self._rumours.reached(address)
-        except Exception as error:
-            self.counters[f"link_failed.{type(error).__name__}"] += 1
-
     def _every(self) -> list[Link]:
         return [*self._up.values(), *self._ungreeted]
-
-
-def _is_local(link: Link) -> bool:
-    return bool(link.address) and is_loopback(parse_address(link.address))
 
 
 def _number(link: Link) -> int:

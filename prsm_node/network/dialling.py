@@ -1,0 +1,172 @@
+"""Whom this node dials and when: what is learnt of addresses, and the one task that dials.
+
+The address book says who is due, rumours.py what may be dialled on hearsay; links.py takes the streams.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from random import Random
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from prsm_node.errors import OperatorError
+from prsm_node.network.address_book import LASTING_S, AddressBook
+from prsm_node.network.addresses import Address, parse_address
+from prsm_node.network.config import NetworkConfig
+from prsm_node.network.link import Link
+from prsm_node.network.rumours import (
+    NODES_PER_TELLER_MAX,
+    Rumours,
+    implausible,
+    is_loopback,
+    on_every_interface,
+)
+from prsm_node.network.scores import Scores
+
+if TYPE_CHECKING:
+    from libp2p.abc import INetStream
+
+    from prsm_node.network.host import Host
+
+DIALS_AT_ONCE = 8
+DIAL_TICK_S = 0.1
+
+
+class DiallingLinks(Protocol):
+    """What dialling needs of links.py."""
+
+    config: NetworkConfig
+    clock: Callable[[], float]
+    random: Random
+    scores: Scores
+    counters: Counter[str]
+    listen: tuple[Address, ...]
+
+    @property
+    def host(self) -> "Host": ...
+    def links(self) -> list[Link]: ...
+    def start_soon(self, task: Callable[..., Awaitable[object]], *arguments: object) -> None: ...
+    async def serve(self, key: bytes, stream: "INetStream", outbound: bool) -> None: ...
+
+
+class Dialling:
+    """Keeps the address book. Making one raises OperatorError where a bootstrap address is none."""
+
+    def __init__(self, links: DiallingLinks, own_key: bytes) -> None:
+        self._links = links
+        self._own_key = own_key
+        self.book = AddressBook(own_key, links.config, links.random)
+        self._rumours = Rumours(links.config)
+        self._under_way: set[bytes] = set()
+        for text in links.config.bootstrap:
+            try:
+                address = parse_address(text)
+            except ValueError as error:
+                raise OperatorError(f"network.bootstrap: {error}.") from None
+            if address.node_key is None:
+                raise OperatorError(f"network.bootstrap: {text} does not end in /p2p/<peer id>; add it.")
+            self.book.learn(address, bootstrap=True)
+
+    def look_for(self, address: str, keep: bool) -> None:
+        """Links.dial."""
+        parsed = parse_address(address)
+        if parsed.node_key is None:
+            raise ValueError(f"{address} does not end in /p2p/<peer id>, which says whom to expect; add it")
+        if parsed.node_key == self._own_key:
+            raise ValueError(f"{address} is this node itself")
+        self.book.learn(parsed, bootstrap=keep)
+
+    def learn(self, addresses: Iterable[str], teller: Link | None = None) -> int:
+        """Links.learn."""
+        learned = 0
+        for text in addresses:
+            try:
+                learned += self._heard_of(parse_address(text), teller)
+            except ValueError:
+                self._links.counters["addresses_refused.unreadable"] += 1
+        return learned
+
+    def _heard_of(self, address: Address, teller: Link | None) -> bool:
+        local = all(map(is_loopback, self._links.listen)) if teller is None else _is_local(teller)
+        refused = implausible(address, local)
+        key = b"" if teller is None else teller.node_key
+        known = address.node_key is not None and self.book.addresses(address.node_key)
+        if (
+            refused is None
+            and not known
+            and teller is not None
+            and self.book.told_by(key) >= NODES_PER_TELLER_MAX
+        ):
+            refused = "too_many_of_one_peer"
+        if refused is not None:
+            self._links.counters[f"addresses_refused.{refused}"] += 1
+            return False
+        return self.book.learn(address, teller=key)
+
+    def learn_own(self, link: Link, text: str) -> None:
+        """Keep an address that a peer gives as its own; one of another node would be a rumour."""
+        try:
+            address = parse_address(text)
+        except ValueError:
+            self._links.counters["addresses_refused.unreadable"] += 1
+            return
+        if address.node_key != link.node_key:
+            return
+        if on_every_interface(address) and link.address:
+            # Where it is we see by ourselves.
+            seen = parse_address(link.address)
+            address = Address(seen.family, seen.host, address.port, address.node_key)
+        self._heard_of(address, link)
+
+    async def run(self) -> None:
+        """Dial whoever is due until cancelled; each link made is a task of the links."""
+        links = self._links
+        while True:
+            now = links.clock()
+            linked = {link.node_key for link in links.links()} | self._under_way
+            room = links.config.exchange_peers and len(linked) < links.config.links_wanted
+            for address in self.book.due(now, linked, room):
+                key = address.node_key
+                assert key is not None, "the book keeps addresses with a node key only"
+                if (
+                    len(self._under_way) >= DIALS_AT_ONCE
+                    or key in self._under_way
+                    or links.scores.banned(key, now)
+                ):
+                    continue
+                if not self.book.is_bootstrap(key) and not self._rumours.may_dial(
+                    address, self.book.teller(key), now
+                ):
+                    continue
+                self._under_way.add(key)
+                self.book.dialling(key, now)
+                links.start_soon(self._dial_one, address)
+            await trio.sleep(DIAL_TICK_S)
+
+    async def _dial_one(self, address: Address) -> None:
+        links, key = self._links, address.node_key
+        assert key is not None, "the book keeps addresses with a node key only"
+        stream: INetStream | None = None
+        try:
+            with trio.move_on_after(links.config.dial_s):
+                stream = await links.host.dial(address)
+        except Exception as error:
+            links.counters[f"dial_failed.{type(error).__name__}"] += 1
+        finally:
+            self._under_way.discard(key)
+        if stream is None:
+            links.counters["dials_failed"] += 1
+            return
+        links.counters["dials_made"] += 1
+        began = links.clock()
+        try:
+            await links.serve(key, stream, outbound=True)
+            if links.clock() - began >= LASTING_S:
+                self._rumours.reached(address)
+        except Exception as error:
+            links.counters[f"link_failed.{type(error).__name__}"] += 1
+
+
+def _is_local(link: Link) -> bool:
+    return bool(link.address) and is_loopback(parse_address(link.address))
