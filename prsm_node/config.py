@@ -65,6 +65,18 @@ class ConsensusSettings(msgspec.Struct, frozen=True):
     ] = 0.8
 
 
+class SyncSettings(msgspec.Struct, frozen=True):
+    """How this node catches up."""
+
+    verify: Annotated[
+        Literal["tip", "all"],
+        Meta(
+            description="Whose transactions' signatures are checked: those near the tip, deeper ones being "
+            "covered by certified roots, or all."
+        ),
+    ] = "tip"
+
+
 class MempoolSettings(msgspec.Struct, frozen=True):
     """Bounds on transactions that are in no block yet."""
 
@@ -108,6 +120,7 @@ class Config(msgspec.Struct, frozen=True):
     node: NodeSettings = NodeSettings()
     network: NetworkSettings = NetworkSettings()
     consensus: ConsensusSettings = ConsensusSettings()
+    sync: SyncSettings = SyncSettings()
     mempool: MempoolSettings = MempoolSettings()
     log: LogSettings = LogSettings()
     keystore: KeystoreSettings = KeystoreSettings()

@@ -26,6 +26,11 @@ class Home:
         return self.path / "genesis.json"
 
     @property
+    def trusted_block(self) -> Path:
+        """The block that the invite of this home vouched for; not in homes made otherwise."""
+        return self.path / "trusted-block.json"
+
+    @property
     def keys(self) -> Path:
         return self.path / "keys"
 

@@ -28,7 +28,7 @@ from consensus.inputs import BlockExecuted, PeerHeightChanged, ProposalReceived,
 from consensus.replica import Replica
 from consensus.rules import Rules
 from consensus.validators import ValidatorSet
-from prsm_node import __version__, daemon_lock
+from prsm_node import __version__, daemon_lock, trusted_block
 from prsm_node import genesis as genesis_document
 from prsm_node.config import Config
 from prsm_node.consensus_host.answers import Answers
@@ -75,6 +75,8 @@ log = structlog.get_logger("node")
 SWITCH_INTERVAL_S = 0.0005
 # A thousand transactions in flight are tens of thousands of objects that soon die by reference count alone.
 GC_THRESHOLDS = (50_000, 20, 50)
+# A peer with a rival chain is asked and answers again: one line says as much as a hundred.
+REFUSED_EVERY_S = 60.0
 TRANSACTIONS = 1
 """The gossip topic of transactions on their way to a lane that their node has no link to."""
 _raws = msgspec.msgpack.Decoder(list[Annotated[bytes, msgspec.Meta(max_length=TRANSACTION_BYTES_MAX)]])
@@ -145,6 +147,8 @@ class Node:
         self._told: list[Callable[[Final], None]] = []
         self._heights = trio.Event()
         self._recovering = True
+        self.trusted = trusted_block.load(home.trusted_block)
+        self._refused_at_s = -REFUSED_EVERY_S
         self._up = False
 
         self.journal = Journal.open(home.journal)
@@ -274,12 +278,19 @@ class Node:
         return recovered
 
     def _build(self, recovered: Recovered) -> None:
+        if self.trusted is not None:
+            kept = self._digest(self.trusted.height) if self.trusted.height else self.network
+            unbonding_ms = self.genesis.parameters.unbonding_ms
+            height, folder = self.state.height, self.home.state.parent
+            trusted_block.check(self.trusted, height, kept, unbonding_ms, now_ms(), folder)
         mark = self.executor.mark
         start = chain_start(mark, self.validators(mark.height + 1))
         guard = settled(recovered.guard, mark.height, self._digest)
         replica = Replica(self.me, rules(self.genesis.parameters), start, guard)
         restore_lanes(replica.lanes, self.batches, recovered, self.me)
-        self.sync = BlockSync(self, self.outbox, self._check_synced)
+        self.sync = BlockSync(
+            self, self.outbox, self._check_synced, verify_all=self.config.sync.verify == "all"
+        )
         self.fetcher = Fetcher(
             self.outbox,
             lambda link, digest, batch: self.inbound.fetched_batch(link, digest, batch),
@@ -304,7 +315,7 @@ class Node:
             export=self._export,
             now_ms=now_ms,
         )
-        self.inbound = Inbound(self.host, self.batches, self.mempool, self.outbox)
+        self.inbound = Inbound(self.host, self.batches, self.mempool, self.outbox, self.trusts)
         self.answers = Answers(
             self.host,
             self.inbound,
@@ -443,6 +454,18 @@ class Node:
 
     def take(self, link: int, committed: Committed) -> bool:
         return self.inbound.receive_committed(link, committed)
+
+    def trusts(self, block: Block) -> bool:
+        """Whether a block may be of the chain that this home's invite vouches for."""
+        if self.trusted is None:
+            return True
+        why = self.trusted.contradicts(block)
+        if not why and block.height == self.state.height + 1:
+            why = self.trusted.off_the_way(block, self.state.digest)
+        if why and trio.current_time() - self._refused_at_s >= REFUSED_EVERY_S:
+            self._refused_at_s = trio.current_time()
+            log.error("untrusted_chain", why=why)
+        return not why
 
     def decided(self, link: int, committed: Committed) -> bool:
         return self.inbound.decided(link, committed)

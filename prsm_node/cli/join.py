@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from msgspec.structs import replace
 
-from prsm_node import config_file
+from prsm_node import config_file, trusted_block
 from prsm_node import invite as invites
 from prsm_node.cli import home_making
 from prsm_node.cli.daemon import program
@@ -49,6 +49,7 @@ def join(
         config = replace(config, keystore=replace(config.keystore, passphrase_file=path))
     with home_making.new_home(home.path) as draft:
         keys = home_making.fill(draft, config, passphrase, genesis)
+        trusted_block.save(trusted_block.of_invite(given), draft.trusted_block)
     shown = {
         "home": str(home.path),
         "name": config.node.name,

@@ -23,6 +23,12 @@ def start(
     log_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
     name: Annotated[str | None, typer.Option(help="What others call this node.")] = None,
     port: Annotated[int | None, typer.Option(help="The TCP port to listen on.")] = None,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tip|all", help="Check signatures near the tip, or all of them, while catching up."
+        ),
+    ] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> int:
     """Run a node; without a home, a network of its own.
@@ -35,7 +41,12 @@ def start(
     home = chosen_home()
     if not home.config.exists():
         _make_development_network(home)
-    flags = {"node.name": name, "network.port": port, "log.json": True if log_json else None}
+    flags = {
+        "node.name": name,
+        "network.port": port,
+        "sync.verify": verify,
+        "log.json": True if log_json else None,
+    }
     config = config_file.load(home.config, flags)
     if not home.genesis.exists():
         raise OperatorError(f"{home.genesis} is missing; put the network's genesis there, or use an invite")

@@ -4,7 +4,7 @@ The replica is asked first whether it wants a thing at all; only then does a sig
 never raise over a peer's bytes: a forged or malformed thing is counted and the peer scored.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from hashlib import sha256
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import structlog
 import trio
 
-from consensus.blocks import Proposal, block_digest
+from consensus.blocks import Block, Proposal, block_digest
 from consensus.certificates import Certificate, CheckedCertificate
 from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
 from consensus.dissemination.batches import BatchHeader, CheckedBatch, batch_digest
@@ -75,11 +75,20 @@ class Bodies(Protocol):
 class Inbound:
     """Handlers for the kinds of frames that consensus reads."""
 
-    def __init__(self, host: ConsensusHost, batches: BatchStore, bodies: Bodies, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        host: ConsensusHost,
+        batches: BatchStore,
+        bodies: Bodies,
+        outbox: Outbox,
+        trusts: Callable[[Block], bool],
+    ) -> None:
+        """`trusts`: whether a block may be of the chain that the operator trusts (PROTOCOL, Joining)."""
         self._host = host
         self._batches = batches
         self._bodies = bodies
         self._outbox = outbox
+        self._trusts = trusts
         self._checking: set[bytes] = set()
         self._send, self._receive = trio.open_memory_channel[tuple[int, bytes, Batch]](BATCHES_IN)
         self.proposals: dict[bytes, Proposal] = {}
@@ -106,6 +115,9 @@ class Inbound:
     def on_proposals(self, link: int, proposals: Sequence[Proposal]) -> None:
         for proposal in proposals:
             if not self._host.replica.wants_proposal(proposal):
+                continue
+            if not self._trusts(proposal.block):
+                self._outbox.fault(link, "proposal.untrusted")
                 continue
             validators = self._host.replica.chain.validators(proposal.height)
             checked = self._host.checks.proposal(proposal, validators) if validators is not None else None
@@ -189,6 +201,9 @@ class Inbound:
             return False
         if self._host.checks.certificate(certificate, validators) is None:
             self._outbox.fault(link, "committed.certificate.votes")
+            return False
+        if not self._trusts(block):
+            self._outbox.fault(link, "committed.untrusted")
             return False
         return True
 

@@ -4,7 +4,8 @@ A block counts by its commit certificate, checked against the set that its chain
 delay but not deceive. Batches are fixed by the digests in the certified block: nothing else is kept. How high
 a peer says it is counts until it fails to show it. Their signatures are checked
 again only near the tip: below a header that a later block certifies the root was checked by an honest
-validator unless a quorum is faulty, and the root computed here must match it (PROTOCOL, Joining).
+validator unless a quorum is faulty, and the root computed here must match it (PROTOCOL, Joining). With
+sync.verify = "all" every signature is checked.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -67,10 +68,20 @@ class Chain(Protocol):
 class BlockSync:
     """One task; asks one peer at a time and the next one when it fails."""
 
-    def __init__(self, chain: Chain, outbox: Outbox, check: Callable[[int, Batch], Awaitable[bool]]) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        outbox: Outbox,
+        check: Callable[[int, Batch], Awaitable[bool]],
+        *,
+        verify_all: bool = False,
+    ) -> None:
+        """`check` takes a batch only if every signature in it is good, and blames the link; `verify_all`
+        has it asked for batches below certified headers too."""
         self._chain = chain
         self._outbox = outbox
         self._check = check
+        self._verify_all = verify_all
         self._hinted = trio.Event()
         self._lacking: Block | None = None
         self._proven = 0
@@ -125,20 +136,27 @@ class BlockSync:
                 continue
             if not synced:
                 continue
-            if synced[0].committed.block != block or not await self._keep(link, synced):
+            if synced[0].committed.block != block:
                 self._outbox.fault(link, "sync.batch")
                 continue
-            return
+            for item in synced:
+                if not await self._keep(link, item, certified=False):
+                    break
+            else:
+                return
 
-    async def _keep(self, link: int, synced: Sequence[SyncedBlock]) -> bool:
-        """Check and store the batches of blocks in a row; False at the first that is none of its block's."""
-        for item in synced:
-            if not fixed(item.committed.block, item.batches):
-                return False
+    async def _keep(self, link: int, item: SyncedBlock, certified: bool) -> bool:
+        """Keep the batches of a block; False, and the link's fault, at the first that it does not order or
+        that is forged. Those below a certified header are checked only if all are to be."""
+        if fixed(item.committed.block, item.batches):
             for batch in item.batches:
-                if not await self._check(link, batch):
-                    return False
-        return True
+                unchecked = certified and not self._verify_all
+                if not (self._chain.store(batch) if unchecked else await self._check(link, batch)):
+                    break
+            else:
+                return True
+        self._outbox.fault(link, "sync.batch")
+        return False
 
     def _claims(self) -> dict[int, int]:
         now = trio.current_time()
@@ -208,14 +226,8 @@ class BlockSync:
             return False
         if not self._chain.decided(link, item.committed):
             return False
-        if not fixed(item.committed.block, item.batches):
-            self._outbox.fault(link, "sync.batch")
+        if not await self._keep(link, item, certified):
             return False
-        for batch in item.batches:
-            good = self._chain.store(batch) if certified else await self._check(link, batch)
-            if not good:
-                self._outbox.fault(link, "sync.batch")
-                return False
         if not self._chain.take(link, item.committed):
             return False
         with trio.move_on_after(EXECUTE_S):

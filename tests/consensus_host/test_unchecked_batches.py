@@ -90,7 +90,7 @@ async def test_a_batch_that_sync_stored_is_acknowledged_only_after_its_check(
 ) -> None:
     store, host, bodies, faults = BatchStore(), LaneHost(), CountingBodies(good), Faults()
     store.put(HEADER, BODY, checked=False)
-    inbound = Inbound(cast(Any, host), store, cast(Any, bodies), cast(Any, faults))
+    inbound = Inbound(cast(Any, host), store, cast(Any, bodies), cast(Any, faults), lambda _: True)
     if fetched:
         await inbound.fetched_batch(LINK, batch_digest(HEADER), Batch(HEADER, BODY))
     else:

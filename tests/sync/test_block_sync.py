@@ -10,12 +10,20 @@ import trio.testing
 from consensus.blocks import EMPTY_EVIDENCE, Block, Tip
 from consensus.certificates import Certificate
 from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_digest
+from consensus.signing import SignedKind, signed_prefix
 from consensus.votes import VoteKind
 from prsm_node.consensus_host.answers import SyncedBlock
+from prsm_node.identity.addresses import address_of
+from prsm_node.identity.ed25519 import SigningKey
+from prsm_node.ledger.transactions import Transfer, unsigned_bytes, with_signature
+from prsm_node.mempool.bodies import VerifiedCache, check_body
 from prsm_node.sync.blocks import DOUBT_S, BlockSync, fixed
+from prsm_node.verification.verifier import InlineVerifier
 from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import Batch, Committed, Wanted
+from tests.storage.made_chain import address, transfer
 
+NETWORK = bytes(32)
 AUTHOR = b"a" * 32
 LIAR, HONEST = 1, 2
 TOO_DEEP = b"\x91" * 100_000
@@ -204,3 +212,63 @@ async def test_batches_of_another_block_than_the_decided_one_are_not_kept(
             await trio.sleep_forever()
     assert chain.kept == []
     assert (LIAR, "sync.batch") in peers.faults
+
+
+class NoAccounts:
+    fee_min = 1
+    nonce_window = 10
+
+    def account(self, address: bytes) -> None:
+        return None
+
+
+def three_blocks(first: Batch) -> bytes:
+    """An answer whose first block lies below two certified ones."""
+    items = (SyncedBlock(block(1, first), (first,)), SyncedBlock(block(2), ()), SyncedBlock(block(3), ()))
+    return msgspec.msgpack.encode(items)
+
+
+@pytest.mark.parametrize("verify_all", [False, True])
+async def test_a_forged_signature_below_a_certified_header_is_refused_if_all_are_verified(
+    verify_all: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    unsigned = transfer(address(1), 0, (address(2), 1))
+    forged = batch(1, EMPTY_LANE, msgspec.msgpack.encode([unsigned]))
+    peers, chain = Peers(liar=three_blocks(forged)), Chain({LIAR: 3})
+
+    async def check(link: int, batch: Batch) -> bool:
+        verdict = await check_body(batch.body, NoAccounts(), InlineVerifier(NETWORK), VerifiedCache())
+        if not verdict.good:
+            peers.fault(link, f"batch.body: {verdict.fault.name.lower()}")
+        return verdict.good
+
+    sync = BlockSync(chain, peers, check, verify_all=verify_all)
+    with trio.move_on_after(2.0):
+        await sync.run()
+    if verify_all:
+        assert (LIAR, "batch.body: wrong_signature") in peers.faults
+        assert chain.height == 0
+    else:
+        assert chain.kept == [forged]
+        assert chain.height == 3
+
+
+async def test_a_well_signed_batch_below_a_certified_header_is_taken_if_all_are_verified(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    key = SigningKey.from_seed(bytes(32))
+    content = unsigned_bytes(address_of(key.public), 0, 1_000, (Transfer(address(2), 1),), b"")
+    signed = with_signature(content, key.sign(signed_prefix(NETWORK, SignedKind.TRANSACTION) + content))
+    good = batch(1, EMPTY_LANE, msgspec.msgpack.encode([signed]))
+    peers, chain = Peers(liar=three_blocks(good)), Chain({LIAR: 3})
+
+    async def check(link: int, batch: Batch) -> bool:
+        verdict = await check_body(batch.body, NoAccounts(), InlineVerifier(NETWORK), VerifiedCache())
+        return verdict.good and chain.store(batch)
+
+    sync = BlockSync(chain, peers, check, verify_all=True)
+    with trio.move_on_after(2.0):
+        await sync.run()
+    assert chain.kept == [good]
+    assert chain.height == 3
+    assert not peers.faults

@@ -1,0 +1,67 @@
+"""What an invite vouched for outlives restarts, and no rival history passes it."""
+
+from pathlib import Path
+
+import pytest
+
+from consensus.blocks import EMPTY_EVIDENCE, Block, block_digest
+from prsm_node.errors import OperatorError
+from prsm_node.invite import DAY_MS
+from prsm_node.trusted_block import TrustedBlock, UntrustedChain, check, load, save
+
+NETWORK = bytes(32)
+BELOW = b"b" * 32
+DATA = Path("data")
+
+
+def block(height: int, time_ms: int = 1, parent: bytes = BELOW) -> Block:
+    return Block(height, parent, time_ms, bytes(32), (), EMPTY_EVIDENCE, bytes(32), bytes(32))
+
+
+TRUSTED = TrustedBlock(5, block_digest(block(5)), 1)
+
+
+def test_the_trusted_block_is_kept_in_the_home_and_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "trusted-block.json"
+    assert load(path) is None
+    save(TRUSTED, path)
+    assert load(path) == TRUSTED
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", '{"height":1}', '{"height":5,"hash":"z","time_ms":1}', '{"height":5,"hash":"a0","time_ms":1}'],
+)
+def test_a_damaged_file_is_one_sentence_with_the_remedy(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "trusted-block.json"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(OperatorError, match=r"trusted-block.json can't be read: .*; join again") as refusal:
+        load(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_only_the_trusted_block_passes_at_its_height_and_any_at_others() -> None:
+    assert not TRUSTED.contradicts(block(5))
+    assert not TRUSTED.contradicts(block(4, time_ms=9))
+    assert "another block at height 5" in TRUSTED.contradicts(block(5, time_ms=9))
+
+
+def test_blocks_that_do_not_lead_to_the_trusted_one_are_told_with_the_remedy() -> None:
+    assert not TRUSTED.off_the_way(block(5), BELOW)
+    assert "remove its data folder" in TRUSTED.off_the_way(block(5), b"another" + bytes(25))
+
+
+def test_a_home_that_executed_a_rival_of_the_trusted_block_does_not_start() -> None:
+    check(TRUSTED, 7, TRUSTED.hash, DAY_MS, 2, DATA)
+    check(TRUSTED, 7, None, DAY_MS, 2, DATA)
+    with pytest.raises(UntrustedChain, match=r"another block at height 5 .*; remove that folder"):
+        check(TRUSTED, 7, b"r" * 32, DAY_MS, 2, DATA)
+
+
+def test_trust_that_aged_before_its_height_was_reached_is_refused_and_later_none_is_needed() -> None:
+    check(TRUSTED, 4, None, DAY_MS, DAY_MS, DATA)
+    with pytest.raises(UntrustedChain, match=r"is 1 days old, .*; join with a new invite"):
+        check(TRUSTED, 4, None, DAY_MS, 1 + DAY_MS, DATA)
+    check(TRUSTED, 5, TRUSTED.hash, DAY_MS, 9 * DAY_MS, DATA)
