@@ -4,6 +4,7 @@ Knows the nodes only as an operator does: through `prsm-node` and its `--json`. 
 """
 
 import argparse
+import fcntl
 import json
 import os
 import queue
@@ -26,6 +27,8 @@ AMOUNT = "1.5"
 READY_DEADLINE_S = 70.0
 FINAL_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 20.0
+# The passphrases lie in the homes; one that is set for another home would go before them.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PRSM_PASSPHRASE"}
 
 
 class Failed(Exception):
@@ -82,13 +85,16 @@ def _say(line: str = "") -> None:
 
 def _make_homes() -> None:
     """Make fresh homes in .testnet; what an earlier run left there goes, unless its daemons still live."""
-    for record in TESTNET.glob("node*/daemon.json"):
-        pid = int(json.loads(record.read_text())["pid"])
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            continue
-        raise Failed(f"a node of {TESTNET} is still running (pid {pid}); stop it first: kill {pid}")
+    for lock in TESTNET.glob("node*/daemon.lock"):
+        # The kernel's lock and not daemon.json: the pid that a killed daemon leaves may be another's now.
+        with lock.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                command = f"{PRSM_NODE} --home {lock.parent} stop"
+                raise Failed(
+                    f"{lock.parent.name} of {TESTNET} is still running; stop it: {command}"
+                ) from None
     shutil.rmtree(TESTNET, ignore_errors=True)
     _ask("testnet", "new", "--validators", str(VALIDATORS), "--accounts", "2", "--out", str(TESTNET))
 
@@ -97,7 +103,9 @@ def _ask(*arguments: str, deadline_s: float = 30.0) -> Any:
     """Run one `prsm-node` command with --json and return its object; raise Failed."""
     command = [str(PRSM_NODE), *arguments, "--json"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=deadline_s, check=False)
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=deadline_s, check=False, env=ENVIRONMENT
+        )
     except subprocess.TimeoutExpired:
         raise Failed(f"`{' '.join(command)}` gave no answer within {deadline_s:g} s") from None
     if answer.returncode != 0:
@@ -119,6 +127,7 @@ class Network:
                 stderr=log,
                 text=True,
                 start_new_session=True,
+                env=ENVIRONMENT,
             )
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()

@@ -28,6 +28,8 @@ READY_S: Final = 60.0
 ENDING_S: Final = 15.0
 RESTART_S: Final = 1.0
 POLL_S: Final = 0.05
+PASSPHRASE_FILE: Final = "passphrase"  # as home_making has it, which is not loaded here for what it imports
+PASSPHRASE_VARIABLE: Final = "PRSM_PASSPHRASE"
 CONSOLE: Final = "console.log"
 """What a daemon writes to its terminal, below H/logs: its log once more, and why it ended early."""
 
@@ -61,7 +63,10 @@ class Daemon:
     def _start(self) -> None:
         logs = self.home / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        unset = {"PYTHONDONTWRITEBYTECODE"}
+        if (self.home / PASSPHRASE_FILE).exists():
+            unset.add(PASSPHRASE_VARIABLE)  # set for another home, it would go before this one's own
+        environment = {k: v for k, v in os.environ.items() if k not in unset}
         command = [sys.executable, "-m", "prsm_node", "--home", str(self.home), "start"]
         with (logs / CONSOLE).open("ab") as console:
             self.process = subprocess.Popen(

@@ -7,6 +7,7 @@ from getpass import getpass
 from pathlib import Path
 
 from prsm_node import config_file
+from prsm_node.cli.output import say
 from prsm_node.config import Config
 from prsm_node.errors import OperatorError
 from prsm_node.home import Home
@@ -18,6 +19,8 @@ def passphrase_of(home: Home, config: Config | None = None) -> Passphrase:
     """Return what opens the keys of `home`; raise PassphraseError where there is none and nobody to ask."""
     settings = (config or config_file.load(home.config)).keystore
     file = home.path / settings.passphrase_file if settings.passphrase_file else None
+    if file is not None and os.environ.get(passphrases.ENVIRONMENT_VARIABLE):
+        say(f"{passphrases.ENVIRONMENT_VARIABLE} is set and goes before {file}")
     return passphrases.found(os.environ, file, _prompter("Passphrase: "))
 
 

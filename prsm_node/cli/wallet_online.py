@@ -131,7 +131,7 @@ def history(
         say(f"no payments of {account_text(address)}")
         return
     rows = [row for view in views for row in _rows(view, address)]
-    print_table(("time", "height", "change", "with", "memo"), rows, right=(1, 2))
+    print_table(("time", "height", "change", "fee", "with", "memo"), rows, right=(1, 2, 3))
     if len(views) == limit:
         say(f"older ones: add --before {views[-1].position}")
 
@@ -166,12 +166,14 @@ def _as_json(view: HistoryView) -> dict[str, object]:
 def _rows(view: HistoryView, address: bytes) -> list[tuple[object, ...]]:
     when = rfc3339(view.time_ms)
     memo = printable(memo_text(view.memo))
+    fee = ftns(-view.fee) if view.sender == address else ""
     if view.outcome != "executed":
-        return [(when, view.height, f"-{ftns(view.fee)}", "-", f"failed: {view.outcome}")]
+        return [(when, view.height, "-", fee, "-", f"failed: {view.outcome}")]
     rows: list[tuple[object, ...]] = []
     for to, amount in view.transfers:
         if view.sender == address:
-            rows.append((when, view.height, f"-{ftns(amount)}", account_text(to), memo))
+            rows.append((when, view.height, f"-{ftns(amount)}", fee, account_text(to), memo))
+            fee = ""  # once for all that one transaction pays
         if to == address:
-            rows.append((when, view.height, f"+{ftns(amount)}", account_text(view.sender), memo))
+            rows.append((when, view.height, f"+{ftns(amount)}", "", account_text(view.sender), memo))
     return rows

@@ -97,6 +97,8 @@ def test_a_payment_is_final_when_the_command_ends(served: Served, capsys: pytest
     assert served.asks(capsys, "wallet", "balance", "dev0")["balance"] == "5000000000"
     history = served.asks(capsys, "wallet", "history", "dev0")["history"]
     assert [entry["tx"] for entry in history] == [sent["tx"]]
+    assert run(["--home", str(served.home.path), "wallet", "history", "dev0"]) == 0
+    assert "-0.000001 FTNS" in capsys.readouterr().out, "the fee, which the balance misses too"
 
 
 def test_a_payment_that_is_not_covered_is_not_sent(

@@ -24,7 +24,9 @@ Keeper = subprocess.Popen[bytes]
 def keeper(tmp_path: Path) -> Iterator[Keeper]:
     command = [*PROGRAM, "testnet", "up", str(tmp_path / "net")]
     command += ["--validators", "2", "--accounts", "1", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    # A passphrase that is set for another home stops none of these, which have their own beside them.
+    environment = {**os.environ, "PRSM_PASSPHRASE": "of another home"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         yield process
         if process.poll() is None:
             process.terminate()
