@@ -133,7 +133,8 @@ class CatchUp(Effect, frozen=True):
 
 
 class PrepareBlock(Effect, frozen=True):
-    """A polka stands for this block: bring in what it lists, so that execution can follow its decision."""
+    """A polka stands for this block: bring in what it lists and execute it ahead, where nobody sees it
+    before its decision."""
 
     block: Block
 

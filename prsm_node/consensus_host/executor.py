@@ -1,7 +1,9 @@
 """Turns decisions into state: brings in the batches, keeps the decision, executes, tells, commits.
 
-Decisions come in order of height and are executed in that order by one task. A block is final here once it is
-executed and its decision is durable; both go on at once. LMDB follows behind (DESIGN, "Durability").
+Decisions come in order of height and are executed in that order by one task. Between decisions it executes
+the block of the last polka ahead (PROTOCOL, Blocks 5), aside from the state: the decision of it adopts the
+result, that of another drops it, and nobody sees it before. A block is final here once it is executed and its
+decision is durable; both go on at once. LMDB follows behind (DESIGN, "Durability").
 """
 
 from collections import deque
@@ -21,6 +23,7 @@ from prsm_node.consensus_host.batch_store import BatchStore, StoredBatch
 from prsm_node.consensus_host.records import KeptBatch, KeptDecision, RecordKind, encode_record
 from prsm_node.storage.blocks import BatchRecord
 from prsm_node.storage.journal import Journal
+from prsm_node.storage.speculation import Speculation
 from prsm_node.storage.state import Execution, State
 
 log = structlog.get_logger("ledger")
@@ -100,6 +103,10 @@ class Executor:
         self._decided: deque[tuple[Block, CheckedCertificate, int]] = deque()
         self._durable_height = mark.height
         self._waiting_final: deque[Final] = deque()
+        self._prepared: Block | None = None
+        """Of the last polka, until it is executed ahead or found not to be next."""
+        self._speculated: Speculation | None = None
+        self.counters: dict[str, int] = {"speculated": 0, "adopted": 0}
         self._more = trio.Event()
         self._commit_due = trio.Event()
 
@@ -112,13 +119,15 @@ class Executor:
         self._more.set()
 
     def prepare(self, block: Block) -> None:
-        """A polka stands for this block: ask for the batches that are missing."""
+        """A polka stands for this block: ask for the batches that are missing, execute it ahead."""
         for tip in block.tips:
             if (
                 self._batches.get(tip.digest) is None
                 and tip.sequence > self.executed_tip(tip.author).sequence
             ):
                 self._wanter.batch(tip.author, tip.digest, 0)
+        self._prepared = block
+        self._more.set()
 
     def strengthen(self, certificate: CheckedCertificate) -> None:
         """Keep a stronger certificate of a decided height; not durable by itself, since any certificate
@@ -133,8 +142,9 @@ class Executor:
             nursery.start_soon(self._state.tend)
             while True:
                 while not self._decided:
-                    self._more = trio.Event()
+                    await self._speculate()
                     await self._more.wait()
+                    self._more = trio.Event()
                 block, certificate, _ = self._decided[0]
                 batches = await self._gather(block)
                 if self._state.overloaded:
@@ -142,6 +152,35 @@ class Executor:
                 self._decided.popleft()
                 self._execute(block, certificate, batches)
                 await trio.lowlevel.checkpoint()
+
+    async def _speculate(self) -> None:
+        """Execute the block of the last polka ahead if it is the next one and its batches are at hand.
+
+        Our precommit comes first: the journal and the links have it before this takes the loop.
+        """
+        if self._prepared is None:
+            return
+        await self._journal.flush()
+        await trio.lowlevel.checkpoint()
+        block, self._prepared = self._prepared, None
+        if self._decided or block.height != self.mark.height + 1 or block.parent != self.mark.digest:
+            return
+        digest = block_digest(block)
+        if self._speculated is not None and self._speculated.digest == digest:
+            return
+        batches = self.gathered(block)
+        if batches:
+            bodies = [stored.decoded or stored.body for stored in batches]
+            self._speculated = self._state.speculate(block, digest, bodies)
+            self.counters["speculated"] += 1
+
+    def _adopted(self, digest: bytes) -> Speculation | None:
+        """Return what was executed ahead of this block; that of another is dropped."""
+        speculated, self._speculated = self._speculated, None
+        if speculated is None or speculated.digest != digest:
+            return None
+        self.counters["adopted"] += 1
+        return speculated
 
     def executed_tip(self, author: bytes) -> Tip:
         """Return how far a lane is executed."""
@@ -213,7 +252,12 @@ class Executor:
             if stored.position is not None
         ]
         execution = self._state.execute(
-            block, digest, certificate, places, [stored.decoded or stored.body for stored in batches]
+            block,
+            digest,
+            certificate,
+            places,
+            [stored.decoded or stored.body for stored in batches],
+            speculated=self._adopted(digest),
         )
         for tip in block.tips:
             self._tips[tip.author] = tip

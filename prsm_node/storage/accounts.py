@@ -114,7 +114,7 @@ class AccountStore:
     def store(self, entry: Entry) -> int:
         number = entry.number
         place = number >> _SHIFT
-        bucket = self._buckets[place]
+        bucket = self._buckets.get(place) or self._read_bucket(place)
         at = (number & _MASK) * _RECORD_BYTES + NUMBERS_OFFSET
         before = int.from_bytes(bucket[at : at + _BALANCE_ONLY_BYTES], "little")
         NUMBERS.pack_into(bucket, at, entry.balance, entry.nonce, entry.last)

@@ -32,6 +32,7 @@ from prsm_node.storage.blocks import BatchRecord, BlockRecord, BlockStore, Froze
 from prsm_node.storage.environment import MAP_BYTES, Environment, MapFull
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.history import Bodies, FoundTransaction, ReadBody, UnknownPosition
+from prsm_node.storage.speculation import Overlay, Speculation
 from prsm_node.storage.transaction_index import TransactionIndex
 
 SCHEMA: Final = 1
@@ -241,15 +242,17 @@ class State:
         batches: Sequence[BatchRecord],
         bodies: Sequence[bytes | Decoded],
         invalid: Sequence[int] = (),
+        speculated: Speculation | None = None,
     ) -> Execution:
         """Execute the next block; batches and their bodies come in order of execution. Nothing is written.
 
         `invalid`: indexes of transactions whose signature is known to be wrong, equal on all nodes.
+        `speculated`: what `speculate` gave for this very block upon the present state.
         """
         height = block.height
         assert height == self._head.height + 1, f"block {height} after {self._head.height}"
         assert len(batches) == len(bodies), f"{len(batches)} batches, {len(bodies)} bodies"
-        held = [body if isinstance(body, Decoded) else decoded(transactions_of(body)) for body in bodies]
+        held = _taken_apart(bodies) if speculated is None else speculated.bodies
         counted = [
             BatchRecord(batch.author, batch.sequence, batch.digest, batch.position, len(body.hashes))
             for batch, body in zip(batches, held, strict=True)
@@ -257,7 +260,10 @@ class State:
         accounts = self._accounts
         accounts.begin()
         try:
-            done = execute_decoded(accounts, self._head.supply, self.parameters, height, held, invalid)
+            if speculated is None:
+                done = execute_decoded(accounts, self._head.supply, self.parameters, height, held, invalid)
+            else:
+                done = self._adopt(speculated, digest, invalid)
             of_accounts = accounts.hash_changes()
         finally:
             accounts.end()
@@ -268,6 +274,18 @@ class State:
         self._head = Head(SCHEMA, height, digest, block.time_ms, root, accounts.count, done.supply)
         self._since_commit += len(done.hashes)
         return Execution(height, digest, root, block.time_ms, done)
+
+    def speculate(self, block: Block, digest: bytes, bodies: Sequence[bytes | Decoded]) -> Speculation:
+        """Execute a block that may become the next one. The state does not change: see `execute`."""
+        assert block.height == self._head.height + 1, f"block {block.height} after {self._head.height}"
+        held = _taken_apart(bodies)
+        overlay = Overlay(self._accounts, self._accounts.count)
+        self._accounts.begin()
+        try:
+            done = execute_decoded(overlay, self._head.supply, self.parameters, block.height, held)
+        finally:
+            self._accounts.end()
+        return Speculation(digest, self._head.digest, held, done, overlay)
 
     def replace_commit(self, height: int, commit: Certificate) -> None:
         """Keep this stronger certificate of an executed block; it is written with the next commit."""
@@ -425,6 +443,15 @@ class State:
 
     # Within
 
+    def _adopt(self, speculated: Speculation, digest: bytes, invalid: Sequence[int]) -> Executed:
+        assert speculated.digest == digest, "another block was speculated on"
+        assert speculated.parent == self._head.digest, "it was speculated on another parent"
+        assert not invalid, "a speculation takes every signature for valid"
+        change = speculated.overlay.write(self._accounts)
+        expected = speculated.executed.supply.in_accounts - self._head.supply.in_accounts
+        assert change == expected, f"balances changed by {change}, speculated were {expected}"
+        return speculated.executed
+
     def _freeze(self, meta: Callable[[int], Mapping[bytes, bytes]] | None) -> "_Frozen":
         self._staged.update(meta(self._head.height) if meta is not None else {})
         frozen = _Frozen(
@@ -520,6 +547,10 @@ class _Frozen(msgspec.Struct, frozen=True):
         for key, value in self.meta.items():
             transaction.put(_OWN + key, value, db=environment.meta)
         transaction.put(_HEAD_KEY, msgspec.msgpack.encode(self.head), db=environment.meta)
+
+
+def _taken_apart(bodies: Sequence[bytes | Decoded]) -> list[Decoded]:
+    return [body if isinstance(body, Decoded) else decoded(transactions_of(body)) for body in bodies]
 
 
 def _read_head(stored: bytes, directory: Path) -> Head:
