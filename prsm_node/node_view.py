@@ -130,6 +130,7 @@ class RunningNode:
         }
         counted |= {f"consensus.{name}": count for name, count in node.host.counters.items()}
         counted |= {f"consensus.{name}": count for name, count in node.inbound.counters.items()}
+        counted |= {f"execution.{name}": count for name, count in node.executor.counters.items()}
         counted |= {f"mempool.{name}": count for name, count in mempool.admissions.items()}
         counted |= {
             "consensus.evidence": len(node.host.evidence),
