@@ -12,29 +12,26 @@ import random
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from prsm_node.errors import OperatorError
-from prsm_node.identity.ed25519 import SigningKey, verify
+from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.network.addresses import Address, node_key_of_bytes, parse_address
 from prsm_node.network.answer_budget import AnswerBudget
 from prsm_node.network.asking import ANSWER_BYTES_MAX, Answer, Asking
 from prsm_node.network.config import NetworkConfig
 from prsm_node.network.dialling import Dialling
+from prsm_node.network.greeting import Greeter, ValidatorSession
 from prsm_node.network.link import Link, LinkView
 from prsm_node.network.scores import Scores
-from prsm_node.wire.frames import Frame, FrameJudge, FrameRejected, FrameSealer, Reason, encode_message
+from prsm_node.wire.frames import Frame, FrameJudge, FrameRejected, FrameSealer, Reason
 from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import (
     ADDRESSES_MAX,
-    Greeting,
     Heartbeat,
-    Hello,
-    SessionProof,
     Wanted,
-    session_signed_bytes,
 )
 
 if TYPE_CHECKING:
@@ -52,19 +49,6 @@ UNGREETED_MAX = 16
 KEYS_MAX = 1_024
 # Frames with these faults mean that the two ends read another protocol; nothing good follows on the stream.
 UNREADABLE = {Reason.WRONG_VERSION, Reason.WRONG_NETWORK, Reason.WRONG_SENDER}
-
-
-class ValidatorSession(Protocol):
-    """The validator that this node runs, for session proofs; identity's sign guard provides it."""
-
-    @property
-    def key(self) -> bytes: ...
-    @property
-    def session(self) -> bytes:
-        """8 to 32 bytes, durable and made by this run."""
-
-    def sign_session(self, message: bytes) -> bytes:
-        """Sign what session_signed_bytes() gave."""
 
 
 async def _nothing(link: Link, wanted: Wanted) -> bytes | None:
@@ -110,10 +94,8 @@ class Links:
         self.counters: Counter[str] = Counter()
         """Totals over all links that ended; stats() adds those that stand."""
         self._seed = node_key.seed()
-        self._version = version
-        self._validator = validator_session
         self._entropy = entropy
-        self._instance = entropy(8)
+        self._greeter = Greeter(self, version, validator_session, entropy(8))
         self._on_up = [on_link_up]
         self._on_link_down, self._on_height = on_link_down, on_height
         self._privileged = privileged
@@ -279,7 +261,8 @@ class Links:
         try:
             if frame.kind is Kind.HELLO:
                 for hello in frame.messages:
-                    self._hello(link, hello)
+                    if self._greeter.hello(link, hello):
+                        self._raise_up(link)
             elif not link.up.is_set():
                 self.fault(link, "not_greeted")
                 link.close("not_greeted")
@@ -326,51 +309,7 @@ class Links:
         """A peer's asking cost us so many bytes."""
         self._budget.charge(link.node_key, self._validates(link), size, self.clock())
 
-    # Greeting.
-
-    def _hello(self, link: Link, hello: Hello) -> None:
-        if isinstance(hello, Greeting):
-            if link.greeting is not None or hello.genesis != self.network_id:
-                self.fault(link, "not_greeted")
-                link.close("greeted twice or for another genesis")
-                return
-            link.greeting = hello
-            link.height = hello.height
-            if self._validator is not None:
-                content = session_signed_bytes(
-                    self.network_id, self.node_key, self._validator.session, hello.challenge
-                )
-                proof = SessionProof(
-                    self._validator.key, self._validator.session, self._validator.sign_session(content)
-                )
-                link.send(Kind.HELLO, encode_message(proof))
-            if hello.validator is None:
-                self._raise_up(link)
-            return
-        greeting = link.greeting
-        if greeting is None or link.up.is_set() or hello.validator != greeting.validator:
-            self.fault(link, "not_greeted")
-            link.close("proof without greeting")
-            return
-        content = session_signed_bytes(self.network_id, link.node_key, hello.session, link.challenge)
-        if not verify(hello.validator, hello.signature, content):
-            self.fault(link, "wrong_session_proof")
-            link.close("wrong session proof")
-            return
-        link.validator, link.session = hello.validator, hello.session
-        self._raise_up(link)
-
-    def _greet(self, link: Link) -> None:
-        greeting = Greeting(
-            genesis=self.network_id,
-            version=self._version,
-            listen=self.advertised,
-            height=self.height(),
-            challenge=link.challenge,
-            instance=self._instance,
-            validator=None if self._validator is None else self._validator.key,
-        )
-        link.send(Kind.HELLO, encode_message(greeting))
+    # Which links are up.
 
     def _raise_up(self, link: Link) -> None:
         """The link has greeted: keep it unless there is a better one to this node, or no room."""
@@ -471,7 +410,7 @@ class Links:
         link = Link(self, self._next_number, key, stream, outbound, self._entropy(32))
         self._next_number += 1
         self._ungreeted.add(link)
-        self._greet(link)
+        self._greeter.greet(link)
         try:
             await link.run()
         finally:
