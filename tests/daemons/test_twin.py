@@ -60,10 +60,31 @@ def test_the_second_node_with_a_key_does_not_vote_and_says_why(net: Net) -> None
     assert_nothing_signed_twice(net.homes)
 
 
-def _twin_of(net: Net, home: Path) -> Path:
+def test_of_two_that_start_together_at_most_one_votes_and_no_place_is_signed_twice(net: Net) -> None:
+    home = net.homes[3]
+    net.start(*net.homes[:3])
+    twin = _twin_of(net, home, "second")
+    remembered = signed_places(home)
+    shutil.rmtree(twin / "data", ignore_errors=True)
+    shutil.copytree(home / "data", twin / "data")
+    # Both remember the same: only that the other lives can keep one of them silent.
+    net.start(home, twin)
+    both = (home, twin)
+    until(lambda: any(SAYS in status(each).not_voting_because for each in both), "one says why it waits", 10)
+    assert not all(votes(each) for each in both)
+    net.end(twin)
+    if signed_places(twin).keys() == remembered.keys():
+        until(lambda: votes(home), "the one that is left votes by itself", 30)
+    net.end(*net.homes)
+    for place in signed_places(home).keys() & signed_places(twin).keys():
+        assert signed_places(home)[place] == signed_places(twin)[place], f"both signed at {place}"
+    assert_nothing_signed_twice([*net.homes, twin])
+
+
+def _twin_of(net: Net, home: Path, name: str = "twin") -> Path:
     """Make a home with the validator key of `home` and a node key of its own."""
-    twin = home.parent / "twin"
-    passphrase = home.parent / "twin.passphrase"
+    twin = home.parent / name
+    passphrase = home.parent / f"{name}.passphrase"
     shutil.copy(home / PASSPHRASE_FILE, passphrase)
     invite = asks(net.homes[0], "invite")["invite"]
     asks(twin, "join", invite, "--passphrase-file", str(passphrase), "--port", str(free_ports(1)[0]))
