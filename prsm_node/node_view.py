@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
+import trio
 
 from consensus.certificates import Certificate
 from consensus.quorum import chain_strength
 from prsm_node import __version__
+from prsm_node.account_proof import Evidence
 from prsm_node.consensus_host.executor import Final
 from prsm_node.control.views import (
     AccountView,
@@ -29,6 +31,7 @@ from prsm_node.identity.peer_ids import peer_id
 from prsm_node.invite import Invite, encode
 from prsm_node.ledger.outcomes import FIRST_UNCHARGED, Outcome
 from prsm_node.mempool.admission import Reason
+from prsm_node.storage.blocks import StoredBlock
 from prsm_node.storage.history import FoundTransaction, UnknownPosition
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ TIMED_MAX = 8_192
 STRENGTH_AHEAD = 4
 """Later certificates that strengthen a block: those of so many heights are read."""
 INVITE_ADDRESSES = 4
+PROOF_S = 20.0
+"""Longest wait for the header that names a root: two blocks, of which at rest one is a heartbeat."""
 
 
 class RunningNode:
@@ -208,6 +213,32 @@ class RunningNode:
         nonce = account.nonce if account is not None else 0
         balance = account.balance if account is not None else 0
         return AccountView(address, balance, nonce, self._node.mempool.next_nonce(address, nonce))
+
+    async def account_proof(self, address: bytes) -> Evidence | None:
+        node, state = self._node, self._node.state
+        root, proof = state.state_root(state.height), state.proof(address)
+        if proof is None:
+            return None
+        height = max(state.height, 1)
+        with trio.fail_after(PROOF_S):
+            # At rest the last header names the root that stands; under load the one after the next will.
+            while (stored := await self._executed_block(height)).record.block.state_root != root:
+                height += 1
+        below = state.block(height - 1)
+        return Evidence(
+            account=proof,
+            block=stored.record.block,
+            certificate=stored.commit,
+            validators=node.validators(height).pairs(),
+            next_validators=node.validators(height + 1).pairs(),
+            parent=below.record.block if below is not None else None,
+        )
+
+    async def _executed_block(self, height: int) -> StoredBlock:
+        await self._node.executed(height)
+        stored = self._node.state.block(height)
+        assert stored is not None, f"block {height} is executed and not there"
+        return stored
 
     async def history(self, address: bytes, limit: int, before: int | None) -> list[HistoryView]:
         try:

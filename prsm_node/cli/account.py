@@ -1,6 +1,6 @@
 """`prsm-node account ADDRESS`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,16 +11,40 @@ from prsm_node.cli.output import print_fields, print_json
 from prsm_node.control.views import AccountView
 from prsm_node.identity.addresses import account_text, parse_account
 
+if TYPE_CHECKING:
+    from prsm_node.account_proof import ProvenAccount
+
 
 def account(
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="prsm1...")],
+    proof: Annotated[
+        bool, typer.Option("--proof", help="Print a proof that needs no trust in this node, as JSON.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Balance and nonce of an account."""
+    """Balance and nonce of an account.
+
+    With --proof the answer is one JSON object for a file: the account, the state root that covers it, and the
+    block header and commit certificate that certify the root. `prsm-node verify-proof` checks it.
+    """
     wanted = parse_account(address)
+    if proof:
+        print_json(proven(wanted))
+        return
     with daemon() as client:
         view = client.ask("account", AccountView, address=wanted)
     print_account(view, json)
+
+
+def proven(address: bytes) -> "ProvenAccount":
+    """Ask the daemon for a proof, and put what it shows in words."""
+    from prsm_node.account_proof import Evidence, claimed
+    from prsm_node.control.views import NetworkView
+
+    with daemon() as client:
+        evidence = client.ask("account_proof", Evidence, address=address)
+        network = client.ask("network", NetworkView)
+    return claimed(evidence, address, network.genesis_hash)
 
 
 def print_account(view: AccountView, json: bool) -> None:

@@ -33,6 +33,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "block": Entry("block:block", "A block, by its height."),
         "tx": Entry("tx:tx", "A transaction and what became of it."),
         "account": Entry("account:account", "Balance and nonce of an account."),
+        "verify-proof": Entry("verify_proof:verify_proof", "Check an account's proof, offline."),
     },
     "Pay": {
         "wallet new": Entry("wallet:new", "Make a wallet."),

@@ -11,6 +11,7 @@ from typing import Annotated, Protocol
 import trio
 from msgspec import Meta, Struct
 
+from prsm_node.account_proof import Evidence
 from prsm_node.control.protocol import ControlError
 from prsm_node.control.server import Emit, Handlers, Method
 from prsm_node.control.views import (
@@ -51,6 +52,10 @@ class NodeView(Protocol):
         """Pending or final; a transaction that was in a FinalBlock is found as soon as that was announced."""
 
     async def account(self, address: bytes) -> AccountView: ...
+
+    async def account_proof(self, address: bytes) -> Evidence | None:
+        """Prove an account by a certified header, waiting for it at most 20 s; None if there is no
+        such account. Raise trio.TooSlowError."""
 
     async def history(self, address: bytes, limit: int, before: int | None) -> list[HistoryView]:
         """Newest first, below position `before`."""
@@ -157,6 +162,17 @@ def handlers(node: NodeView) -> Handlers:
     async def account(params: OfAddress, emit: Emit) -> object:
         return await node.account(params.address)
 
+    async def account_proof(params: OfAddress, emit: Emit) -> object:
+        try:
+            proof = await node.account_proof(params.address)
+        except trio.TooSlowError:
+            raise ControlError(
+                "timed_out", "no decided block names the root of this state yet; try again when blocks come"
+            ) from None
+        if proof is None:
+            raise ControlError("not_found", "there is no such account, and absence has no proof")
+        return proof
+
     async def history(params: PageOfHistory, emit: Emit) -> object:
         return await node.history(params.address, params.limit, params.before)
 
@@ -225,6 +241,7 @@ def handlers(node: NodeView) -> Handlers:
         "block": Method(AtHeight, block),
         "tx": Method(ByHash, tx),
         "account": Method(OfAddress, account),
+        "account_proof": Method(OfAddress, account_proof),
         "history": Method(PageOfHistory, history),
         "submit": Method(Submission, submit),
         "submit_and_wait": Method(AwaitedSubmission, submit_and_wait),

@@ -124,7 +124,9 @@ def test_a_payment_that_stays_pending_ends_with_code_1(
     served.node.holds_back = True
     send = ["wallet", "send", "--from", "dev0", "--to", "dev1", "--amount", "1", "--timeout", "0.1"]
     assert run(["--home", str(served.home.path), *send]) == 1
-    assert "was admitted but is not final after 0.1 s" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "was admitted but is not final after 0.1 s" in told
+    assert "it may be paid yet, so look before you send again: " in told
 
 
 @pytest.mark.parametrize(
@@ -148,6 +150,26 @@ def test_without_a_daemon_a_command_says_how_to_start_one(
     assert run(["--home", str(made.path), "status"]) == 1
     expected = f"no daemon answers at {made.socket}; start one with: prsm-node --home {made.path} start\n"
     assert capsys.readouterr().err == f"prsm-node: {expected}"
+
+
+def test_an_account_that_is_not_there_has_no_proof(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = account_text(b"\x01" + bytes(32))
+    assert run(["--home", str(served.home.path), "account", nobody, "--proof"]) == 1
+    assert "there is no such account, and absence has no proof" in capsys.readouterr().err
+
+
+def test_a_proof_that_no_header_certifies_in_time_is_said_to_be_late(
+    served: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(address: bytes) -> None:
+        raise trio.TooSlowError
+
+    monkeypatch.setattr(served.node, "account_proof", late)
+    address = account_text(b"\x01" + bytes(32))
+    assert run(["--home", str(served.home.path), "account", address, "--proof"]) == 1
+    assert "no decided block names the root of this state yet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("digest", ["12", "zz" * 32, ""])

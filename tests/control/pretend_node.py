@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import trio
 
+from prsm_node.account_proof import Evidence
 from prsm_node.control.views import (
     AccountView,
     BlockView,
@@ -99,6 +100,9 @@ class PretendNode:
     async def account(self, address: bytes) -> AccountView:
         nonce = self.nonces.get(address, 0)
         return AccountView(address, 5_000_000_000, nonce, nonce)
+
+    async def account_proof(self, address: bytes) -> Evidence | None:
+        return None
 
     async def history(self, address: bytes, limit: int, before: int | None) -> list[HistoryView]:
         found = []

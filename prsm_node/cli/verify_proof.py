@@ -1,0 +1,53 @@
+"""`prsm-node verify-proof FILE`: an account's proof, checked offline."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prsm_node import account_proof
+from prsm_node import genesis as genesis_file
+from prsm_node.cli.amounts import ftns
+from prsm_node.cli.home_options import chosen_home
+from prsm_node.cli.json_flag import JsonFlag
+from prsm_node.cli.output import print_fields, print_json
+from prsm_node.identity.addresses import account_text
+
+
+def verify_proof(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `account ADDRESS --proof` printed.")],
+    genesis: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The genesis.json to trust; else that of the home."),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Check an account's proof, offline.
+
+    Asks nobody: the validators of the genesis vouch for the block that names the state root, and the root
+    covers the account. The exit code is 0 only if all that the file claims is proven.
+    """
+    trusted = genesis_file.load(genesis if genesis is not None else chosen_home().genesis)
+    shown = account_proof.check(account_proof.read(file), trusted)
+    fields = {
+        "address": account_text(shown.account.address),
+        "balance": str(shown.account.balance),
+        "nonce": shown.account.nonce,
+        "height": shown.height,
+        "certified_by_height": shown.signed_height,
+        "signed_power": shown.signed_power,
+        "total_power": shown.total_power,
+    }
+    if json:
+        print_json({"proven": True, **fields})
+        return
+    print_fields(
+        [
+            ("proven", "yes"),
+            ("address", fields["address"]),
+            ("balance", ftns(shown.account.balance)),
+            ("nonce", shown.account.nonce),
+            ("after block", shown.height),
+            ("certified by", f"block {shown.signed_height}, {shown.signed_power} of {shown.total_power}"),
+        ]
+    )

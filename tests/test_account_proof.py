@@ -1,0 +1,136 @@
+"""An account's proof convinces whoever has the genesis, and no changed claim or proof does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from consensus.blocks import EMPTY_EVIDENCE, Block, block_digest
+from consensus.certificates import CheckedCertificate, certificate_of
+from consensus.validators import ValidatorSet
+from consensus.votes import CheckedVote, Vote, VoteKind, vote_signed_bytes
+from prsm_node.account_proof import Evidence, ProofFault, ProvenAccount, check, read
+from prsm_node.cli.app import run
+from prsm_node.genesis import Genesis, genesis, save
+from prsm_node.identity.addresses import account_text
+from prsm_node.identity.ed25519 import SigningKey
+from prsm_node.storage.state import State
+from tests.storage.made_chain import address
+
+KEYS = [SigningKey.from_seed(bytes([n]) * 32) for n in range(4)]
+SET = ValidatorSet((key.public, 1) for key in KEYS)
+FUNDS = 5_000
+
+
+def no_body(position: int) -> bytes:
+    raise AssertionError(f"nothing was ordered, but the body at {position} is read")
+
+
+def signed(made: Genesis, block: Block, signers: int) -> CheckedCertificate:
+    votes = []
+    for key in KEYS[:signers]:
+        vote = Vote(VoteKind.PRECOMMIT, block.height, 0, block_digest(block), -1, 0, key.public, b"")
+        signature = key.sign(vote_signed_bytes(made.hash, vote))
+        votes.append(CheckedVote(replace(vote, signature=signature)))
+    return certificate_of(votes)
+
+
+def proven(made: Genesis, state: State, height: int = 3, signers: int = 3) -> ProvenAccount:
+    """The proof of account 7, its root named by a block of this height."""
+    root, of_account = state.state_root(0), state.proof(address(7))
+    assert root is not None
+    assert of_account is not None
+    parent = Block(height - 1, bytes(32), 2, KEYS[0].public, (), EMPTY_EVIDENCE, root, SET.hash)
+    block = Block(height, block_digest(parent), 3, KEYS[0].public, (), EMPTY_EVIDENCE, root, SET.hash)
+    certificate = signed(made, block, signers)
+    evidence = Evidence(of_account, block, certificate, SET.pairs(), SET.pairs(), parent)
+    text = account_text(address(7))
+    return ProvenAccount(text, str(FUNDS), 0, height - 2, root.hex(), made.hash.hex(), evidence)
+
+
+@pytest.fixture
+def made() -> Genesis:
+    validators = [(key.public, 1, f"node{n}") for n, key in enumerate(KEYS)]
+    return genesis("proofs", 1_000, validators, [(address(n), FUNDS) for n in range(40)])
+
+
+@pytest.fixture
+def state(made: Genesis, tmp_path: Path) -> Iterator[State]:
+    opened = State.open(tmp_path / "state", made, no_body, sync=False)
+    yield opened
+    opened.close()
+
+
+def test_a_certified_header_and_a_path_prove_an_account(made: Genesis, state: State) -> None:
+    shown = check(proven(made, state), made)
+    assert (shown.account.balance, shown.height, shown.signed_height) == (FUNDS, 1, 3)
+    assert (shown.signed_power, shown.total_power) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("claim", "says"),
+    [
+        ({"balance": "5001"}, "balance is said to be 5001, and the proof shows 5000"),
+        ({"nonce": 1}, "nonce is said to be 1"),
+        ({"height": 2}, "height is said to be 2"),
+        ({"state_root": "00" * 32}, "state_root is said to be"),
+        ({"network": "00" * 32}, "name the genesis of that network"),
+        ({"address": account_text(address(8))}, "the proof is of another account"),
+        ({"address": "prsm1nobody"}, "not proven: "),
+    ],
+)
+def test_a_claim_that_is_not_proven_is_named(
+    made: Genesis, state: State, claim: dict[str, str | int], says: str
+) -> None:
+    with pytest.raises(ProofFault, match=says):
+        check(replace(proven(made, state), **claim), made)
+
+
+def test_a_proof_that_a_quorum_did_not_sign_is_refused(made: Genesis, state: State) -> None:
+    with pytest.raises(ProofFault, match="weighs 2 of 4"):
+        check(proven(made, state, signers=2), made)
+    good = proven(made, state)
+    others = tuple((SigningKey.from_seed(bytes([n]) * 32).public, 1) for n in range(9, 13))
+    for changed, says in (
+        ({"validators": others}, "another set than its parent names"),
+        ({"next_validators": others}, "names another next set"),
+        ({"parent": None}, "its parent block is needed"),
+        ({"block": replace(good.evidence.block, state_root=bytes(32))}, "is for something else"),
+        ({"account": replace(good.evidence.account, accounts=41)}, "leads to another state root"),
+    ):
+        with pytest.raises(ProofFault, match=says):
+            check(replace(good, evidence=replace(good.evidence, **changed)), made)
+
+
+def test_the_command_ends_with_0_only_for_a_true_proof(
+    made: Genesis, state: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(made, trusted := tmp_path / "genesis.json")
+    file = tmp_path / "proof.json"
+    command = ["verify-proof", str(file), "--genesis", str(trusted)]
+    encoded = msgspec.json.encode(proven(made, state))
+    file.write_bytes(encoded)
+    assert run([*command, "--json"]) == 0
+    told = msgspec.json.decode(capsys.readouterr().out)
+    assert (told["proven"], told["balance"], told["height"]) == (True, str(FUNDS), 1)
+    assert run(command) == 0
+    assert "block 3, 3 of 4" in capsys.readouterr().out
+
+    for at in range(0, len(encoded), 97):
+        changed = bytearray(encoded)
+        changed[at] ^= 0x01
+        file.write_bytes(changed)
+        assert run(command) == 1, f"byte {at} changed"
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"\xff", b"[" * 100_000, b'{"address":1}', b" " * 1_100_000])
+def test_a_file_that_is_no_proof_is_one_sentence(tmp_path: Path, text: bytes) -> None:
+    (path := tmp_path / "proof.json").write_bytes(text)
+    with pytest.raises(ProofFault, match="no account proof") as refusal:
+        read(path)
+    assert "\n" not in str(refusal.value)
