@@ -8,13 +8,13 @@ import typer
 from prsm_node.cli.account import print_account
 from prsm_node.cli.amounts import ftns, parse_ftns
 from prsm_node.cli.block import strength_sentence
-from prsm_node.cli.daemon import daemon, rfc3339
+from prsm_node.cli.daemon import daemon, program, rfc3339
 from prsm_node.cli.home_options import existing_home
 from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_fields, print_json, print_table, say
 from prsm_node.cli.passphrase import passphrase_of
 from prsm_node.cli.tx import memo_text, printable
-from prsm_node.control.protocol import Kind
+from prsm_node.control.protocol import ControlError, Kind
 from prsm_node.control.views import AccountView, HistoryView, NetworkView, Settled
 from prsm_node.errors import OperatorError
 from prsm_node.identity import wallets
@@ -68,11 +68,19 @@ def send(
         unsigned = unsigned_bytes(payer, account.next_nonce, paid_fee, (transfer,), memo_bytes)
         raw = with_signature(unsigned, key.sign(signing_bytes(network.genesis_hash, unsigned)))
         stream = client.stream("submit_and_wait", timeout_s + GRACE_S, transaction=raw, timeout_s=timeout_s)
-        for kind, payload in stream:
-            if kind is Kind.EVENT:
-                say("admitted; waiting for its block ...")
-            else:
-                settled = msgspec.msgpack.decode(payload, type=Settled)
+        try:
+            for kind, payload in stream:
+                if kind is Kind.EVENT:
+                    say("admitted; waiting for its block ...")
+                else:
+                    settled = msgspec.msgpack.decode(payload, type=Settled)
+        except ControlError as error:
+            if error.code not in ("timed_out", "gone"):
+                raise
+            look = f"{program()} --home {home.path} wallet history {sender}"
+            raise OperatorError(
+                f"{error}; it may be paid yet, so look before you send again: {look}"
+            ) from None
     if settled.outcome != "executed":
         raise OperatorError(
             f"{settled.tx.hex()} is final in block {settled.height} but failed: {settled.outcome}"
