@@ -63,8 +63,9 @@ from prsm_node.node_view import RunningNode
 from prsm_node.observability import logs
 from prsm_node.peer_outbox import PeerOutbox
 from prsm_node.storage.errors import StorageError
+from prsm_node.storage.executed_block import Execution
 from prsm_node.storage.journal import Journal
-from prsm_node.storage.state import Execution, State
+from prsm_node.storage.state import State
 from prsm_node.sync.blocks import BlockSync
 from prsm_node.verification.worker_verifier import WorkerVerifier
 from prsm_node.wire.kinds import Kind

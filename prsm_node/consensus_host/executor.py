@@ -22,9 +22,10 @@ from consensus.validators import ValidatorSet
 from prsm_node.consensus_host.batch_store import BatchStore, StoredBatch
 from prsm_node.consensus_host.records import KeptBatch, KeptDecision, RecordKind, encode_record
 from prsm_node.storage.blocks import BatchRecord
+from prsm_node.storage.executed_block import Execution
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.speculation import Speculation
-from prsm_node.storage.state import Execution, State
+from prsm_node.storage.state import State
 
 log = structlog.get_logger("ledger")
 

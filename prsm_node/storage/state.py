@@ -10,32 +10,31 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import lmdb
-import msgspec
 import trio
 
 from consensus.blocks import Block
-from consensus.bounds import Digest
 from consensus.certificates import Certificate
 from prsm_node.genesis import Genesis, GenesisValidator
 from prsm_node.ledger.accounts import Account
 from prsm_node.ledger.execution import Decoded, Executed, decoded, execute_decoded, transactions_of
-from prsm_node.ledger.outcomes import FIRST_UNCHARGED, Outcome, Receipt
+from prsm_node.ledger.outcomes import Outcome
 from prsm_node.ledger.parameters import Parameters
 from prsm_node.ledger.roots import AccountProof, state_root
 from prsm_node.ledger.supply import Supply
 from prsm_node.storage import history
-from prsm_node.storage.accounts import AccountStore, FrozenAccounts
+from prsm_node.storage.accounts import AccountStore
 from prsm_node.storage.blocks import BatchRecord, BlockRecord, BlockStore, FrozenBlocks, StoredBlock, rows_of
 from prsm_node.storage.environment import MAP_BYTES, Environment, MapFull
 from prsm_node.storage.errors import StorageError
+from prsm_node.storage.executed_block import Execution
+from prsm_node.storage.generation import HEAD_KEY, OWN, SCHEMA, Frozen, Head, read_head
 from prsm_node.storage.history import Bodies, FoundTransaction, ReadBody, UnknownPosition
 from prsm_node.storage.speculation import Overlay, Speculation
 from prsm_node.storage.transaction_index import TransactionIndex
 
-SCHEMA: Final = 1
 COMMIT_AFTER_S: Final = 1.0
 COMMIT_AFTER_TRANSACTIONS: Final = 4_000
 # Below this many transactions since the last commit began, a commit costs less than anyone would notice, and
@@ -47,10 +46,7 @@ UNCOMMITTED_TRANSACTIONS_MAX: Final = 65_536
 READER_CHECK_S: Final = 10.0
 HISTORY_PAGE: Final = 50
 
-_HEAD_KEY: Final = b"head"
 _GENESIS_KEY: Final = b"genesis"
-_OWN: Final = b"own/"
-"""Prefix of the keys that callers keep beside the state."""
 
 T = TypeVar("T")
 
@@ -59,50 +55,6 @@ class Offload(Protocol):
     """Runs a function where it may block; a simulation hands in one that runs it at once."""
 
     def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
-
-
-class Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The record by which a committed state is found whole again."""
-
-    schema: int
-    height: Annotated[int, msgspec.Meta(ge=0)]
-    digest: Digest
-    """Of the block at `height`; of the genesis at 0."""
-    time_ms: int
-    root: Digest
-    accounts: int
-    supply: Supply
-
-
-class Execution(msgspec.Struct, frozen=True):
-    """What executing a block gave."""
-
-    height: int
-    digest: bytes
-    state_root: bytes
-    """After the block."""
-    time_ms: int
-    executed: Executed
-
-    @property
-    def transactions(self) -> int:
-        """How many the block holds, skipped ones included."""
-        return len(self.executed.hashes)
-
-    @property
-    def charged(self) -> int:
-        """How many paid their fee, hence have a receipt for good."""
-        return sum(1 for outcome in self.executed.outcomes if outcome < FIRST_UNCHARGED)
-
-    @property
-    def receipts(self) -> list[Receipt]:
-        """One a transaction, in order of execution; those not charged may be ordered again."""
-        return self.executed.receipts
-
-    @property
-    def nonces(self) -> dict[bytes, int]:
-        """The next nonce of each sender that the block moved."""
-        return self.executed.nonces
 
 
 class State:
@@ -128,12 +80,12 @@ class State:
         self._since_commit = 0
         self._committed_at = clock()
         self._staged: dict[bytes, bytes] = {}
-        stored = environment.get(environment.meta, _HEAD_KEY)
+        stored = environment.get(environment.meta, HEAD_KEY)
         if stored is None:
             self._accounts = AccountStore(environment, 0)
             self._found(genesis)
         else:
-            self._head = _read_head(stored, directory)
+            self._head = read_head(stored, directory)
             self._accounts = AccountStore(environment, self._head.accounts)
             self._check(genesis, directory)
         self._durable = self._head.height
@@ -321,7 +273,7 @@ class State:
         """Return what was kept under this key."""
         if key in self._staged:
             return self._staged[key]
-        return self._environment.get(self._environment.meta, _OWN + key)
+        return self._environment.get(self._environment.meta, OWN + key)
 
     async def commit(
         self,
@@ -452,16 +404,16 @@ class State:
         assert change == expected, f"balances changed by {change}, speculated were {expected}"
         return speculated.executed
 
-    def _freeze(self, meta: Callable[[int], Mapping[bytes, bytes]] | None) -> "_Frozen":
+    def _freeze(self, meta: Callable[[int], Mapping[bytes, bytes]] | None) -> Frozen:
         self._staged.update(meta(self._head.height) if meta is not None else {})
-        frozen = _Frozen(
+        frozen = Frozen(
             self._head, self._accounts.freeze(), self._blocks.freeze(), dict(self._staged), self._since_commit
         )
         self._since_commit = 0
         self._committed_at = self._clock()
         return frozen
 
-    async def _write(self, frozen: "_Frozen") -> None:
+    async def _write(self, frozen: Frozen) -> None:
         while True:
             self._environment.make_room(frozen.bytes_expected)
             try:
@@ -471,12 +423,12 @@ class State:
             else:
                 return
 
-    def _thaw(self, frozen: "_Frozen") -> None:
+    def _thaw(self, frozen: Frozen) -> None:
         self._accounts.thaw()
         self._blocks.thaw()
         self._since_commit += frozen.transactions
 
-    def _committed(self, frozen: "_Frozen") -> None:
+    def _committed(self, frozen: Frozen) -> None:
         self._accounts.committed()
         self._blocks.committed()
         for key, value in frozen.meta.items():
@@ -492,7 +444,7 @@ class State:
         count = self._accounts.count
         root = state_root(self._accounts.tree.root(count), supply.root)
         self._head = Head(SCHEMA, 0, genesis.hash, genesis.time_ms, root, count, supply)
-        frozen = _Frozen(self._head, accounts, FrozenBlocks([], [], []), {}, 0)
+        frozen = Frozen(self._head, accounts, FrozenBlocks([], [], []), {}, 0)
 
         def put(transaction: lmdb.Transaction, environment: Environment) -> None:
             frozen.put(transaction, environment)
@@ -528,39 +480,5 @@ class State:
         return stored[32:]
 
 
-class _Frozen(msgspec.Struct, frozen=True):
-    """One generation of the state on its way to the disk."""
-
-    head: Head
-    accounts: FrozenAccounts
-    blocks: FrozenBlocks
-    meta: dict[bytes, bytes]
-    transactions: int
-
-    @property
-    def bytes_expected(self) -> int:
-        return self.accounts.bytes_expected + self.blocks.bytes_expected
-
-    def put(self, transaction: lmdb.Transaction, environment: Environment) -> None:
-        self.accounts.put(transaction, environment)
-        self.blocks.put(transaction, environment)
-        for key, value in self.meta.items():
-            transaction.put(_OWN + key, value, db=environment.meta)
-        transaction.put(_HEAD_KEY, msgspec.msgpack.encode(self.head), db=environment.meta)
-
-
 def _taken_apart(bodies: Sequence[bytes | Decoded]) -> list[Decoded]:
     return [body if isinstance(body, Decoded) else decoded(transactions_of(body)) for body in bodies]
-
-
-def _read_head(stored: bytes, directory: Path) -> Head:
-    try:
-        head = msgspec.msgpack.decode(stored, type=Head)
-    except (msgspec.ValidationError, msgspec.DecodeError):
-        head = None
-    if head is None or head.schema != SCHEMA:
-        raise StorageError(
-            f"the state in {directory} was written by another version of this program;"
-            " delete this directory, it is made again from the journal"
-        )
-    return head

@@ -16,8 +16,9 @@ from consensus.inputs import BlockExecuted
 from consensus.validators import ValidatorSet
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.executor import Executor, Final, first_mark
+from prsm_node.storage.executed_block import Execution
 from prsm_node.storage.journal import Journal
-from prsm_node.storage.state import Execution, State
+from prsm_node.storage.state import State
 from tests.storage.made_chain import AUTHOR, NO_DIGEST, Chain, address, commit_of, transfer
 
 NEW = address(999)

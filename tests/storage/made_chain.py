@@ -13,7 +13,8 @@ from prsm_node.genesis import Genesis, genesis
 from prsm_node.ledger.transactions import Transfer, unsigned_bytes, with_signature
 from prsm_node.storage.blocks import BatchRecord
 from prsm_node.storage.environment import MAP_BYTES
-from prsm_node.storage.state import Execution, State
+from prsm_node.storage.executed_block import Execution
+from prsm_node.storage.state import State
 
 AUTHOR = bytes(32)
 NO_DIGEST = bytes(32)
