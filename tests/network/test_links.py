@@ -251,6 +251,7 @@ async def test_an_answer_to_a_question_that_was_given_up_is_late_and_no_fault() 
             await trio.testing.wait_all_tasks_blocked()
         for scope in reversed(scopes):  # the newest is given up first, as a lost race is
             scope.cancel()
+            await trio.testing.wait_all_tasks_blocked()
         await until(lambda: first.links.counters["received.request"])
         answers_now.set()
         assert await second.links.ask(link, GenesisWanted(), 5) == b""
