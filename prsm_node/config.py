@@ -71,8 +71,8 @@ class SyncSettings(msgspec.Struct, frozen=True):
     verify: Annotated[
         Literal["tip", "all"],
         Meta(
-            description="Whose transactions' signatures are checked: those near the tip, deeper ones being "
-            "covered by certified roots, or all."
+            description="The signatures checked while catching up: near the tip, certified roots covering "
+            "what lies deeper, or all."
         ),
     ] = "tip"
 
