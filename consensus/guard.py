@@ -5,6 +5,7 @@ Forgetting the lock would make an honest validator an amnesiac, so the lock is h
 """
 
 from enum import IntEnum
+from typing import TypeVar
 
 import msgspec
 
@@ -27,8 +28,8 @@ class Guard(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     round: Round = 0
     step: Step = Step.PROPOSE
     signed: tuple[bytes, ...] = ()
-    """The encoded messages (votes, then a proposal) signed at this height's current round, to be sent
-    again."""
+    """The encoded messages signed at this height's current round, in order, after the precommit of the round
+    before: to be sent again."""
     locked_round: RoundOrNone = -1
     locked_value: Digest | None = None
     valid_round: RoundOrNone = -1
@@ -38,3 +39,19 @@ class Guard(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     """The distinct values precommitted at this height."""
     diverged: Height = 0
     """The greatest decided height at which another value was precommitted than decided."""
+
+
+Message = TypeVar("Message")
+
+
+def still_signed(before: Guard, now: Guard, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return those signed under `before` that are sent again under `now`, which follows it.
+
+    The precommit with which a round was left stays: whoever lacks just that one waits in that round for ever,
+    and a restart keeps nothing else to send it from.
+    """
+    if before.height != now.height:
+        return ()
+    if before.round == now.round:
+        return messages
+    return messages[-1:] if before.step is Step.PRECOMMIT else ()

@@ -17,7 +17,7 @@ from consensus.certificates import CheckedCertificate
 from consensus.chain import ChainStart
 from consensus.dissemination.acknowledgements import Acknowledgement, CheckedAcknowledgement
 from consensus.dissemination.batches import CheckedBatch, batch_digest
-from consensus.guard import Guard
+from consensus.guard import Guard, still_signed
 from consensus.inputs import Input
 from consensus.replica import Replica
 from consensus.simulation.disk import Disk
@@ -171,8 +171,7 @@ class Validator:
                 self.cluster.send(self, to, what)
 
     def _keep_guard(self, guard: Guard, message: CheckedVote | CheckedProposal) -> None:
-        same = (guard.height, guard.round) == (self.guard.height, self.guard.round)
-        self.guard_messages = (*(self.guard_messages if same else ()), message)
+        self.guard_messages = (*still_signed(self.guard, guard, self.guard_messages), message)
         self.guard = guard
 
     def cast_vote(self, effect: fx.CastVote) -> None:

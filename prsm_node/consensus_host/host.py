@@ -42,7 +42,7 @@ from consensus.effects import (
     StrengthenCommit,
 )
 from consensus.evidence import Evidence, guilty
-from consensus.guard import Guard
+from consensus.guard import Guard, still_signed
 from consensus.inputs import (
     BatchCast,
     BatchSealed,
@@ -176,8 +176,7 @@ class ConsensusHost:
     # --- what is signed: durable first, then sent, then counted -----------------------------------
 
     def _keep_guard(self, guard: Guard, kind: Kind, message: bytes, then: Callable[[], None]) -> None:
-        same_round = (guard.height, guard.round) == (self._guard.height, self._guard.round)
-        signed = (*(self._guard.signed if same_round else ()), bytes((kind,)) + message)
+        signed = (*still_signed(self._guard, guard, self._guard.signed), bytes((kind,)) + message)
         if guard.height != self._guard.height:
             self._proposals_from = None
         self._guard = replace(guard, signed=signed)

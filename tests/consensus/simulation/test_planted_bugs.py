@@ -10,7 +10,6 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.agreement import height, rounds, votekeeper
-from consensus.agreement.forwarding import Forwarding
 from consensus.agreement.own_votes import OwnVotes
 from consensus.agreement.rounds import Facts, Fired, RoundState
 from consensus.agreement.votekeeper import VoteKeeper
@@ -25,7 +24,6 @@ from prsm_node.cli.simulate import load
 QUORUM = "a certificate is a quorum of distinct voters"
 SIGNING = "the honest sign nothing twice and forget no lock"
 EVIDENCE = "evidence convicts only the guilty"
-LIVENESS = "liveness after the network calms"
 
 
 def found_in(scenario: str, seeds: int, nodes: int | None = None) -> str:
@@ -101,8 +99,3 @@ def test_what_leaves_before_it_is_durable_is_found(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Disk, "write", hasty)
     assert found_in("crashes", 60) in (SIGNING, EVIDENCE)
-
-
-def test_polkas_that_are_not_forwarded_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Forwarding, "polka", lambda self, polka: [])
-    assert found_in("failing_rounds", 60) == LIVENESS
