@@ -56,7 +56,7 @@ from consensus.inputs import (
     VotingAllowed,
 )
 from consensus.judgement import Judged, is_timely, is_well_placed
-from consensus.quorum import is_third
+from consensus.pacing import Pacing
 from consensus.recent import RecentHeights
 from consensus.rules import Rules
 from consensus.timers import Timer, TimerKind
@@ -104,15 +104,12 @@ class Replica:
         self._blocks: dict[bytes, Block] = {}
         self._build_round: int | None = None
         self._held_decision: Decided | None = None
-        self._slowed_at: int | None = None
-        self._work = 0
-        """Transactions a block, averaged over the last few."""
+        self._pacing = Pacing(rules)
         self._recent = RecentHeights()
         self._early = EarlyMessages()
         self._heartbeat_due = False
         self._unordered = 0
         self._polkas: list[CheckedCertificate] = []
-        self._peer_heights: dict[bytes, int] = {}
         self.height = self._open(first, guard)
         self.unchecked = UncheckedVotes()
 
@@ -360,15 +357,9 @@ class Replica:
         after = self.chain.validators(height + 1)
         if root is None or after is None:
             return []
-        clock = SetTimer(Timer(TimerKind.CLOCK, height, round_), max(1, self.chain.time_ms - now_ms + 1))
-        if now_ms <= self.chain.time_ms:
-            return [clock]
-        paced_ms = self.chain.time_ms + self.rules.pace_ms - now_ms
-        if round_ == 0 and self._work >= self.rules.much and paced_ms > 0:
-            return [SetTimer(clock.timer, paced_ms)]
-        if self._slowed_at != height and self._peers_lag():
-            self._slowed_at = height
-            return [SetTimer(clock.timer, self.rules.slow_down_ms)]
+        wait_ms = self._pacing.wait_ms(round_, self.chain, self.height.validators, now_ms)
+        if wait_ms > 0:
+            return [SetTimer(Timer(TimerKind.CLOCK, height, round_), wait_ms)]
         block = Block(
             height=height,
             parent=self.chain.digest,
@@ -396,12 +387,6 @@ class Replica:
             return []
         value = block_digest(proposal.block)
         return self._follow(self.height.receive_proposal(proposal, value, True, True, now_ms), now_ms)
-
-    def _peers_lag(self) -> bool:
-        floor = self.chain.height - self.rules.lag_max
-        validators = self.height.validators
-        power = sum(validators.power(key) for key, height in self._peer_heights.items() if height < floor)
-        return is_third(power, validators.total)
 
     # --- what agreement came to -------------------------------------------------------------------
 
@@ -454,7 +439,7 @@ class Replica:
         self._polkas.clear()
         for vote in decided.certificate.votes:
             # Who votes at a height computed the root after height - 2 (Blocks 5).
-            self._keep_up(vote.voter, block.height - 2)
+            self._pacing.peer_reached(vote.voter, block.height - 2, before.validators)
         late = self.unchecked.precommits_for(decided.round, decided.value)
         self.unchecked = UncheckedVotes()
         self.height = self._open(validators, before.closing_guard())
@@ -479,18 +464,14 @@ class Replica:
 
     def _block_executed(self, happened: BlockExecuted, now_ms: int) -> list[Effect]:
         self.chain.executed_at(happened.height, happened.state_root, happened.next_set)
-        self._work = (3 * self._work + happened.transactions + 3) // 4
+        self._pacing.block_executed(happened.transactions)
         if self._held_decision is not None:
             return self._decided(self._held_decision, now_ms)
         return self._build(now_ms) + self._judge_waiting(now_ms)
 
     def _peer_height_changed(self, happened: PeerHeightChanged, now_ms: int) -> list[Effect]:
-        self._keep_up(happened.validator, happened.height)
+        self._pacing.peer_reached(happened.validator, happened.height, self.height.validators)
         return []
-
-    def _keep_up(self, validator: bytes, height: int) -> None:
-        if self.height.validators.power(validator) > 0:
-            self._peer_heights[validator] = max(height, self._peer_heights.get(validator, 0))
 
     # --- lanes ------------------------------------------------------------------------------------
 
