@@ -59,6 +59,7 @@ class Validator:
         self.guard = Guard()
         self.guard_messages: tuple[CheckedVote | CheckedProposal, ...] = ()
         self.kept_blocks: list[tuple[Block, CheckedCertificate]] = []
+        self.kept_proposals: list[CheckedProposal] = []
         self.batches: dict[bytes, CheckedBatch] = {}
         self.acknowledged: dict[bytes, CheckedAcknowledgement] = {}
         self._forget()
@@ -67,7 +68,9 @@ class Validator:
         self.blocks = list(self.kept_blocks)
         self._timers: dict[Timer, int] = {}
         self._asking: dict[tuple[object, ...], None] = {}
-        self._proposals: dict[bytes, CheckedProposal] = {}
+        height = len(self.blocks) + 1
+        self.kept_proposals = [kept for kept in self.kept_proposals if kept.height >= height]
+        self._proposals = {block_digest(kept.block): kept for kept in self.kept_proposals}
         self._executing_ms = 0.0
         self._count = 0
 
@@ -99,6 +102,8 @@ class Validator:
         self.life += 1
         cluster.record("start", self, f"height {height}")
         self.feed(happened.Started())
+        for proposal in list(self.kept_proposals):
+            self.feed(happened.ProposalReceived(0, proposal))
         self.feed(happened.VotingAllowed())
 
     def crash(self) -> None:
@@ -147,7 +152,7 @@ class Validator:
         if isinstance(what, happened.ProposalReceived):
             if not replica.wants_proposal(what.proposal):
                 return
-            self._proposals[block_digest(what.proposal.block)] = what.proposal
+            self._keep_proposal(what.proposal)
         elif isinstance(what, happened.CertificateReceived):
             if not replica.wants_certificate(what.certificate):
                 return
@@ -194,11 +199,17 @@ class Validator:
         def durable() -> None:
             if self.honest:
                 self.cluster.invariants.proposal_signed(proposal)
-            self._proposals[block_digest(proposal.block)] = proposal
             self.show_proposal(proposal)
             self.feed(happened.ProposalCast(proposal))
 
+        self._keep_proposal(proposal)
         self.disk.write(lambda: self._keep_guard(effect.guard, proposal), durable)
+
+    def _keep_proposal(self, proposal: CheckedProposal) -> None:
+        """Queue it for the disk: a vote for it, written later, is durable no sooner. A polka is worth little
+        when all who have its block end and forget it."""
+        self._proposals[block_digest(proposal.block)] = proposal
+        self.disk.write(lambda: self.kept_proposals.append(proposal), lambda: None)
 
     def show_proposal(self, proposal: CheckedProposal) -> None:
         self.broadcast(happened.ProposalReceived(self.link, proposal))

@@ -87,7 +87,7 @@ def test_a_guard_without_the_lock_is_found(monkeypatch: pytest.MonkeyPatch) -> N
         return replace(whole(self, state, polka), locked_round=-1, locked_value=None)
 
     monkeypatch.setattr(OwnVotes, "guard", without)
-    assert found_in("locks", 80) in (SIGNING, EVIDENCE)
+    assert found_in("failing_rounds", 60) in (SIGNING, EVIDENCE)
 
 
 def test_what_leaves_before_it_is_durable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

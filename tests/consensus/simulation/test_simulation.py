@@ -61,3 +61,9 @@ def test_a_seed_gives_one_history_in_every_process_and_under_every_hash_seed() -
         for hash_seed in ("1", "2")
     }
     assert told == {f"{history(3)} {history(11)}\n"}
+
+
+def test_a_block_that_was_voted_for_outlives_the_crash_of_all_who_have_it() -> None:
+    """Its polka binds their locks: forgotten by all, it would hold the height for ever."""
+    verdict, _ = simulate(load("failing_rounds"), 273)
+    assert verdict.violation is None
