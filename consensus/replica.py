@@ -229,9 +229,10 @@ class Replica:
         if self.me is None or self.voting:
             return []
         self.voting = True
+        effects = self.lanes.allow_acknowledging()
         if self.height.height < self._restored.height:
-            return []
-        return self._follow(self.height.allow_voting(now_ms), now_ms)
+            return effects
+        return effects + self._follow(self.height.allow_voting(now_ms), now_ms)
 
     # --- votes ------------------------------------------------------------------------------------
 

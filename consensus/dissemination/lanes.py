@@ -39,6 +39,8 @@ class Lane:
         self.committed = committed
         self.batches: dict[bytes, CheckedBatch] = {}
         self.acknowledged: dict[int, bytes] = {}
+        self.withheld: dict[int, CheckedBatch] = {}
+        """What waits for its acknowledgement until signing is allowed: the first at each sequence."""
         self.certificates: dict[int, CheckedTipCertificate] = {}
         self.orphans: dict[bytes, tuple[Link, CheckedBatch]] = {}
         """By the digest of the parent that is missing; as bounded as `batches`."""
@@ -59,6 +61,7 @@ class Lane:
         self.batches = {d: b for d, b in self.batches.items() if b.sequence > tip.sequence}
         self.certificates = {s: c for s, c in self.certificates.items() if s > tip.sequence}
         self.acknowledged = {s: d for s, d in self.acknowledged.items() if s > tip.sequence}
+        self.withheld = {s: b for s, b in self.withheld.items() if s > tip.sequence}
         self.orphans = {d: o for d, o in self.orphans.items() if o[1].sequence > tip.sequence}
 
 
@@ -89,6 +92,7 @@ class Lanes:
         self._own_head = Tip(me or b"", 0, EMPTY_LANE)
         self._own: dict[bytes, OwnBatch] = {}
         self._seen_lacking: set[bytes] = set()
+        self._acknowledging = False
 
     def lane(self, author: bytes) -> Lane | None:
         return self._lanes.get(author)
@@ -261,6 +265,8 @@ class Lanes:
         digest = batch_digest(batch)
         effects: list[Effect] = []
         given = lane.acknowledged.get(batch.sequence)
+        if given is None and batch.sequence in lane.withheld:
+            given = batch_digest(lane.withheld[batch.sequence])
         if digest not in lane.batches:
             if len(lane.batches) >= 2 * self.window:
                 return []
@@ -272,10 +278,23 @@ class Lanes:
             return effects
         if self.me is None or self.validators.power(self.me) == 0 or batch.author == self.me:
             return effects
+        if not self._acknowledging:
+            lane.withheld[batch.sequence] = batch
+            return effects
         lane.acknowledged[batch.sequence] = digest
         effects.append(
             CastAcknowledgement(batch, Acknowledgement(batch.author, batch.sequence, digest, self.me))
         )
+        return effects
+
+    def allow_acknowledging(self) -> list[Effect]:
+        """No other node signs with our key (PROTOCOL, Twin): acknowledge, and what came meanwhile first."""
+        self._acknowledging = True
+        effects: list[Effect] = []
+        for lane in self._lanes.values():
+            withheld, lane.withheld = lane.withheld, {}
+            for sequence in sorted(withheld):
+                effects += self._hold(lane, withheld[sequence])
         return effects
 
     def receive_certificate(self, certificate: CheckedTipCertificate, link: Link) -> list[Effect]:

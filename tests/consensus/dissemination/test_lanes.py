@@ -30,7 +30,9 @@ LINK = 7
 
 
 def lanes(me: bytes = B, window: int = 4) -> Lanes:
-    return Lanes(me, FOUR, window, advance_max=window)
+    made = Lanes(me, FOUR, window, advance_max=window)
+    made.allow_acknowledging()
+    return made
 
 
 def batch(sequence: int, parent: bytes = EMPTY_LANE, author: bytes = A, body: int = 0) -> CheckedBatch:
@@ -62,6 +64,30 @@ def test_a_batch_without_its_parent_waits_for_it_and_then_both_are_acknowledged(
     ours = lanes()
     assert ours.receive_batch(second, LINK) == [FetchBatch(A, batch_digest(first), LINK)]
     assert acknowledged(ours.receive_batch(first, LINK)) == [1, 2]
+
+
+def test_until_signing_is_allowed_acknowledgements_wait_and_then_each_sequence_gets_its_first() -> None:
+    first, second = chain(2)
+    ours = Lanes(B, FOUR, window=4, advance_max=4)
+    assert ours.receive_batch(second, LINK) == [FetchBatch(A, batch_digest(first), LINK)]
+    assert ours.receive_batch(first, LINK) == []
+    (found,) = ours.receive_batch(batch(1, body=2), LINK)
+    assert found == ReportEvidence(BatchEquivocation(first=first, second=batch(1, body=2)))
+    given = ours.allow_acknowledging()
+    assert [e.acknowledgement.digest for e in given if isinstance(e, CastAcknowledgement)] == [
+        batch_digest(first),
+        batch_digest(second),
+    ]
+    assert ours.allow_acknowledging() == []
+
+
+def test_what_a_block_ordered_meanwhile_is_not_acknowledged_any_more() -> None:
+    first, second = chain(2)
+    ours = Lanes(B, FOUR, window=4, advance_max=4)
+    ours.receive_batch(first, LINK)
+    ours.receive_batch(second, LINK)
+    ours.commit((Tip(A, 1, batch_digest(first)),))
+    assert acknowledged(ours.allow_acknowledging()) == [2]
 
 
 def test_a_second_digest_at_one_sequence_is_evidence_and_never_acknowledged() -> None:
