@@ -1,8 +1,10 @@
 """Asks peers, before the first vote, whether our validator key signs elsewhere (PROTOCOL, Twin).
 
-A quorum's answers or a deadline end the wait. Above our own guard, or a live session that we did not make:
-this node does not vote and says so. What keeps us silent is proven: the signed message, or a signature over
-our challenge. Unproven reports of a session count together, from more than a third of power.
+A quorum's answers or a deadline end the wait; a quorum's answers alone where this home never signed, which
+is also how a lost disk looks, and no chain goes on without a quorum anyway. Above our own guard, or a live
+session that we did not make: this node does not vote and says so. What keeps us silent is proven: the signed
+message, or a signature over our challenge. Unproven reports of a session count together, from more than a
+third of power.
 
 Of two nodes with one key that meet before either voted, neither votes: a rule that picks one is safe only
 while each knows that the other yields, which no message can make sure of. Who was kept out by a session alone
@@ -54,6 +56,9 @@ ELSEWHERE = (
     "votes by itself, unless it lacks what the other signed"
 )
 UNANSWERED = "this validator key ran on another node, and no quorum of validators has said yet that it ended"
+NEVER_SIGNED = (
+    "this home never signed with its validator key, and no quorum of validators has said yet that nobody did"
+)
 
 
 class Silence(msgspec.Struct, frozen=True):
@@ -87,6 +92,7 @@ class TwinCheck:
         self._network = network
         self._node_key = node_key
         self._me = me
+        self._signed_before = guard.height > 0
         self._own = (guard.height, guard.round, int(guard.step)) if guard.signed else (guard.height, 0, 0)
         self._checks = checks
         self._outbox = outbox
@@ -97,12 +103,18 @@ class TwinCheck:
     async def until_alone(self, wait_s: float, silent: Callable[[str], None]) -> str:
         """Return "" when this node may vote, or why it never may; tell `silent` each reason to wait on.
 
-        The first check ends after `wait_s` at the latest. Once a twin was met only a quorum's answers do.
+        The first check ends after `wait_s` at the latest, if this home signed before. Once a twin was met
+        only a quorum's answers do.
         """
-        silence = await self.check(wait_s)
+        told = ""
+        silence = await self.check(wait_s, quorum_only=not self._signed_before)
+        while silence is not None and silence.reason == NEVER_SIGNED:
+            if not told:
+                silent(told := NEVER_SIGNED)
+            silence = await self.check(RECHECK_S, quorum_only=True)
         if silence is None:
             return ""
-        clear, told = 0, ""
+        clear = 0
         while clear < CLEAR_RECHECKS:
             if silence is not None:
                 if not silence.passes:
@@ -134,8 +146,9 @@ class TwinCheck:
             nursery.cancel_scope.cancel()
         found = asking.silence
         if found is None and quorum_only and not asking.quorum():
-            found = Silence(UNANSWERED, passes=True)
-        log.info("twin_check", answered=len(asking.answered) - 1, twin=found is not None)
+            found = Silence(UNANSWERED if self._signed_before else NEVER_SIGNED, passes=True)
+        if found is None or not quorum_only:
+            log.info("twin_check", answered=len(asking.answered) - 1, twin=found is not None)
         return found
 
     def beyond(self, answer: bytes) -> Silence | None:

@@ -269,6 +269,44 @@ async def test_who_was_kept_out_votes_once_a_quorum_sees_the_other_gone(
     assert at - gone < (CLEAR_RECHECKS + 1) * (RECHECK_S + 1)
 
 
+async def test_a_home_that_never_signed_waits_for_a_quorum_however_long_and_then_votes_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It may have lost its disk: a deadline would let it sign at heights that it signed before."""
+    peers = Peers(NOTHING)
+    told: list[str] = []
+    ended: list[tuple[str, float]] = []
+
+    async def waits() -> None:
+        ended.append((await twin_check(peers, Guard()).until_alone(1.0, told.append), trio.current_time()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(waits)
+        await trio.sleep(60)
+        assert len(told) == 1
+        assert not ended
+        peers.signed[2] = NOTHING
+        came = trio.current_time()
+    reason, at = ended[0]
+    assert reason == ""
+    assert at - came < 2
+
+
+async def test_a_home_that_forgot_what_its_key_signed_never_votes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    peers = Peers()
+
+    async def waits() -> None:
+        reason = await twin_check(peers, Guard()).until_alone(1.0, lambda reason: None)
+        assert "height 10" in reason
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(waits)
+        await trio.sleep(10)
+        peers.signed[3] = encode_seen(voted(10, 0))
+
+
 async def test_who_was_kept_out_never_votes_where_the_other_signed_meanwhile(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
