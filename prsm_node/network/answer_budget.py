@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 import msgspec
 
-from prsm_node.network.token_bucket import TokenBucket
+from prsm_node.network.token_bucket import BURST_S, TokenBucket
 
 MIB = 1024 * 1024
 
@@ -27,8 +27,6 @@ class AnswerBytes(msgspec.Struct, frozen=True, kw_only=True):
     strangers_per_s: int = 64 * MIB
 
 
-# A bucket holds two seconds' worth, as those of rates.py do.
-BURST_S = 2.0
 # A question that had to wait so long is refused: its asker gave it up (sync after 5 s, a fetch after 1 s).
 WAIT_MAX_S = 5.0
 # The least that an answer is charged: its frame with signature, and looking for what is not there.

@@ -1,5 +1,8 @@
 """A token bucket: fills continuously to its bound, pays for what happens. The clock is handed in."""
 
+# What the buckets of links and peers hold: two seconds' worth, so that a burst after a quiet spell passes.
+BURST_S = 2.0
+
 
 class TokenBucket:
     """`now` is in seconds of any monotonic clock, the same in every call."""
@@ -13,6 +16,10 @@ class TokenBucket:
         self.bound = bound
         self._held = bound
         self._at = now
+
+    def holds(self, tokens: float, now: float) -> bool:
+        """Whether these are there; none is taken out."""
+        return self._filled(now) >= tokens
 
     def take(self, tokens: float, now: float) -> bool:
         """Take these out if they are there, or nothing."""

@@ -11,8 +11,9 @@ from prsm_node.network.address_book import AddressBook
 from prsm_node.network.addresses import Address, node_key_of, parse_address, peer_id_of
 from prsm_node.network.config import NetworkConfig
 from prsm_node.network.outbox import IN_ORDER, QUEUE_BYTES_MAX, Outbox
-from prsm_node.network.rates import BURST_S, Rates
+from prsm_node.network.rates import Rates
 from prsm_node.network.scores import Scores
+from prsm_node.network.token_bucket import BURST_S, TokenBucket
 from prsm_node.wire.frames import FRAME_OVERHEAD_MAX
 from prsm_node.wire.kinds import KINDS, Kind, Priority
 
@@ -128,6 +129,21 @@ def test_a_rate_lets_a_burst_pass_then_its_rate_and_no_more() -> None:
     assert rates.admit(Kind.VOTE, rate, 1, 1.0)
     assert not rates.admit(Kind.VOTE, 1, KINDS[Kind.VOTE].bytes_per_s * 3, 100.0)
     assert rates.admit(Kind.HEARTBEAT, 1, 1, 0.0), "another kind has its own bucket"
+
+
+def test_what_a_bucket_holds_is_asked_without_taking_it() -> None:
+    bucket = TokenBucket(per_s=1.0, bound=2.0, now=0.0)
+    assert bucket.holds(2.0, 0.0)
+    assert bucket.holds(2.0, 0.0)
+    assert not bucket.holds(2.1, 100.0)
+    assert bucket.take(2.0, 100.0)
+    assert not bucket.holds(0.5, 100.0)
+
+
+def test_what_is_over_the_rate_of_bytes_takes_nothing_out_of_that_of_messages() -> None:
+    rules, rates = KINDS[Kind.VOTE], Rates(0.0)
+    assert not rates.admit(Kind.VOTE, 1, rules.bytes_per_s * 3, 0.0)
+    assert rates.admit(Kind.VOTE, int(rules.messages_per_s * BURST_S), 1, 0.0)
 
 
 def test_a_score_decays_a_ban_ends_and_what_is_remembered_is_bounded() -> None:
