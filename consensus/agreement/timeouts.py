@@ -20,7 +20,7 @@ RESEND_MS = 500
 MEASURED_MAX_MS = 20_000
 # What one height may add, on top of doubling. A height that waited 5 s for a quorum to come back says nothing
 # of the network; taken in whole, it would have the next dead proposer waited for 20 s. A network that
-# did slow down is still met: by the growth within a height at once, by this from 0 to 20 s in seven heights.
+# did slow down is still met: by the growth within a height at once, by this from 0 to 20 s in eight heights.
 RISE_MS = 250
 
 
@@ -29,15 +29,23 @@ class Timeouts(msgspec.Struct, frozen=True):
 
     measured_ms: int = 0
     """The smoothed time from a proposal's arrival to its quorum: up by doubling, down by eighths."""
+    last_ms: int = 0
+    """What the last height took."""
 
     def delay_ms(self, kind: TimerKind, round_: int) -> int:
         """Return the wait of a PROPOSE, PREVOTE or PRECOMMIT timer in this round: linear in it, without
-        bound."""
-        if kind is TimerKind.PROPOSE:
-            base = PROPOSE_FLOOR_MS + 4 * self.measured_ms
-        else:
-            base = VOTE_FLOOR_MS + 2 * self.measured_ms
-        return base + base * round_ // 2
+        bound.
+
+        It grows by the same for all. What nodes measure differs, by a factor of ten between one that was
+        restarted and one that saw messages lost; growing in proportion, the quick one would leave every round
+        before the slow ones come to it.
+        """
+        floor, measured = (
+            (PROPOSE_FLOOR_MS, 4 * self.measured_ms)
+            if kind is TimerKind.PROPOSE
+            else (VOTE_FLOOR_MS, 2 * self.measured_ms)
+        )
+        return floor + measured + floor * round_ // 2
 
     def resend_ms(self, times: int) -> int:
         """Return when to send again what was sent `times` times again: later and later, at most each 2 s.
@@ -48,6 +56,8 @@ class Timeouts(msgspec.Struct, frozen=True):
         return RESEND_MS * min(times + 1, 4)
 
     def observed(self, elapsed_ms: int) -> "Timeouts":
-        """Take in how long a proposal took to its quorum."""
-        elapsed = min(max(elapsed_ms, 0), 2 * self.measured_ms + RISE_MS, MEASURED_MAX_MS)
-        return Timeouts(max(elapsed, self.measured_ms - (self.measured_ms + 7) // 8))
+        """Take in how long a proposal took to its quorum. One slow height may be a lost message that was sent
+        again: only a second one in a row says that the network is slow."""
+        slow_ms = min(max(elapsed_ms, 0), MEASURED_MAX_MS)
+        elapsed = min(slow_ms, self.last_ms, 2 * self.measured_ms + RISE_MS)
+        return Timeouts(max(elapsed, self.measured_ms - (self.measured_ms + 7) // 8), slow_ms)
