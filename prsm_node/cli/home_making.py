@@ -23,7 +23,7 @@ from prsm_node.home import Home
 from prsm_node.identity import keystore, private_files, wallets
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.identity.keystore import KeyKind, StoredKey
-from prsm_node.identity.passphrases import Passphrase, Scrypt
+from prsm_node.identity.passphrases import ENVIRONMENT_VARIABLE, Passphrase, Scrypt, found
 from prsm_node.identity.peer_ids import peer_id
 from prsm_node.ledger.transactions import BASE_UNITS_PER_FTNS
 
@@ -117,11 +117,13 @@ def local_network(places: list[Path], network: str, accounts: int) -> LocalNetwo
 
     The wallets `dev0`... lie in the first home. Every home has the passphrase of its keys in a file beside
     them, so that daemons start unattended: this guards against nothing but mistakes, which is enough for play
-    money.
+    money. Where the environment has a passphrase, which goes before any file, the keys get that and there is
+    no file.
     """
     ports = free_ports(len(places))
-    text = secrets.token_urlsafe(24)
-    passphrase, scrypt = Passphrase(text), Scrypt.fresh()
+    written = None if os.environ.get(ENVIRONMENT_VARIABLE) else secrets.token_urlsafe(24)
+    passphrase = Passphrase(written) if written is not None else found(os.environ, None)
+    scrypt = Scrypt.fresh()
     with ExitStack() as drafts:
         homes = [drafts.enter_context(new_home(place)) for place in places]
         names = [place.name if len(places) > 1 else "node0" for place in places]
@@ -141,11 +143,12 @@ def local_network(places: list[Path], network: str, accounts: int) -> LocalNetwo
             f"/ip4/{LOOPBACK}/tcp/{port}/p2p/{key.node_id}" for port, key in zip(ports, keys, strict=True)
         ]
         configs = [
-            _local_config(name, port, [address for address in multiaddrs if address != own])
+            _local_config(name, port, [other for other in multiaddrs if other != own], written is not None)
             for name, port, own in zip(names, ports, multiaddrs, strict=True)
         ]
         for home, config, key in zip(homes, configs, keys, strict=True):
-            private_files.write_new(home.path / PASSPHRASE_FILE, text.encode() + b"\n")
+            if written is not None:
+                private_files.write_new(home.path / PASSPHRASE_FILE, written.encode() + b"\n")
             put(home, config, genesis, key)
     in_place = [replace(wallet, path=Home(places[0]).wallets / wallet.path.name) for wallet in made]
     return LocalNetwork([Home(place) for place in places], keys, configs, in_place, genesis)
@@ -156,24 +159,25 @@ def development_home(path: Path) -> LocalNetwork:
     return local_network([path], "development", accounts=1)
 
 
-def _local_config(name: str, port: int, bootstrap: list[str]) -> Config:
+def _local_config(name: str, port: int, bootstrap: list[str], passphrase_file: bool) -> Config:
     # All know all, so there is nobody to discover, and no stranger on the local network to meet.
     network = NetworkSettings(host=LOOPBACK, port=port, bootstrap=tuple(bootstrap), mdns=False, dht=False)
-    return Config(node=NodeSettings(name), network=network, keystore=KeystoreSettings(PASSPHRASE_FILE))
+    keys = KeystoreSettings(PASSPHRASE_FILE if passphrase_file else "")
+    return Config(node=NodeSettings(name), network=network, keystore=keys)
 
 
 def free_ports(count: int) -> list[int]:
     """Return TCP ports of loopback that nobody listens on at this moment; raise OperatorError for too few."""
-    found: list[int] = []
+    free: list[int] = []
     for port in random.sample(PORTS, len(PORTS)):
-        if len(found) == count:
-            return found
+        if len(free) == count:
+            return free
         with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
             try:
                 probe.bind((LOOPBACK, port))
             except OSError:
                 continue
-        found.append(port)
+        free.append(port)
     raise OperatorError(
-        f"of the ports {PORTS[0]} to {PORTS[-1]} only {len(found)} are free; {count} are needed"
+        f"of the ports {PORTS[0]} to {PORTS[-1]} only {len(free)} are free; {count} are needed"
     )

@@ -36,14 +36,14 @@ def join(
     home = chosen_home()
     home_making.refuse_used(home.path)
     given = invites.decode(invite)
+    flags = {"node.name": name, "network.port": port, "network.bootstrap": list(given.addresses)}
+    config = config_file.load(None, flags)
     passphrase = new_passphrase(passphrase_file)
     say("asking for the genesis ...")
     from prsm_node.joining import fetched_genesis  # loads libp2p
 
     genesis = fetched_genesis(given)
     invites.check_fresh(given, genesis.parameters.unbonding_ms, time.time_ns() // 1_000_000)
-    flags = {"node.name": name, "network.port": port, "network.bootstrap": list(given.addresses)}
-    config = config_file.load(None, flags)
     if passphrase_file is not None:
         path = str(passphrase_file.expanduser().absolute())
         config = replace(config, keystore=replace(config.keystore, passphrase_file=path))

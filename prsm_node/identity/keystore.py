@@ -104,15 +104,22 @@ def unlock(path: Path, kind: KeyKind, passphrase: Passphrase) -> SigningKey:
 
     file = _read(path)
     if file.kind is not kind:
-        raise KeystoreError(f"{path} holds a {file.kind} key where a {kind} key is wanted")
+        raise KeystoreError(
+            f"{path} holds a {file.kind} key where a {kind} key is wanted; put the right file there"
+        )
     cipher = ChaCha20Poly1305(passphrase.key(file.scrypt))
     try:
         seed = cipher.decrypt(file.nonce, file.ciphertext, file.vouched())
     except InvalidTag:
-        raise PassphraseError(f"the passphrase does not open {path}, or the file was changed") from None
+        raise PassphraseError(
+            f"the passphrase does not open {path}, or the file was changed; give the one it was made with, "
+            "or put the file back from a backup"
+        ) from None
     key = SigningKey.from_seed(seed)
     if key.public.hex() != file.public:
-        raise KeystoreError(f"{path} names a public key that is not the one of its secret")
+        raise KeystoreError(
+            f"{path} names a public key that is not the one of its secret; put it back from a backup"
+        )
     return key
 
 
@@ -121,7 +128,7 @@ def _read(path: Path) -> KeyFile:
     try:
         file = msgspec.json.decode(data, type=KeyFile)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise KeystoreError(f"{path} is no key file: {error}") from None
+        raise KeystoreError(f"{path} is no key file: {error}; put it back from a backup") from None
     if not file.scrypt.affordable():
         raise KeystoreError(
             f"{path} asks scrypt for N={file.scrypt.n}, r={file.scrypt.r}, which is not allowed"

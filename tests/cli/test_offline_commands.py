@@ -114,6 +114,16 @@ def test_a_development_home_is_a_whole_network(tmp_path: Path, keyboard: Keyboar
     assert genesis.supply > 0
 
 
+def test_a_development_home_takes_the_passphrase_of_the_environment(
+    tmp_path: Path, keyboard: Keyboard
+) -> None:
+    """It goes before any file: a home that it does not open could not be started where it is set."""
+    keyboard.json("--home", tmp_path / "n", "init", "--dev")
+    home = Home(tmp_path / "n")
+    keystore.unlock(home.validator_key, KeyKind.VALIDATOR, passphrases.chosen(PASSPHRASE))
+    assert config_file.load(home.config).keystore.passphrase_file == ""
+
+
 def test_testnet_new_makes_homes_that_know_each_other(
     tmp_path: Path, keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
