@@ -6,7 +6,7 @@ The address book says who is due, rumours.py what may be dialled on hearsay; lin
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import trio
 
@@ -23,11 +23,7 @@ from prsm_node.network.rumours import (
     on_every_interface,
 )
 from prsm_node.network.scores import Scores
-
-if TYPE_CHECKING:
-    from libp2p.abc import INetStream
-
-    from prsm_node.network.host import Host
+from prsm_node.network.transport import Stream, Transport
 
 DIALS_AT_ONCE = 8
 DIAL_TICK_S = 0.1
@@ -44,10 +40,10 @@ class DiallingLinks(Protocol):
     listen: tuple[Address, ...]
 
     @property
-    def host(self) -> "Host": ...
+    def transport(self) -> Transport: ...
     def links(self) -> list[Link]: ...
     def start_soon(self, task: Callable[..., Awaitable[object]], *arguments: object) -> None: ...
-    async def serve(self, key: bytes, stream: "INetStream", outbound: bool) -> None: ...
+    async def serve(self, stream: Stream, outbound: bool) -> None: ...
 
 
 class Dialling:
@@ -147,10 +143,10 @@ class Dialling:
     async def _dial_one(self, address: Address) -> None:
         links, key = self._links, address.node_key
         assert key is not None, "the book keeps addresses with a node key only"
-        stream: INetStream | None = None
+        stream: Stream | None = None
         try:
             with trio.move_on_after(links.config.dial_s):
-                stream = await links.host.dial(address)
+                stream = await links.transport.dial(address)
         except Exception as error:
             links.counters[f"dial_failed.{type(error).__name__}"] += 1
         finally:
@@ -161,7 +157,7 @@ class Dialling:
         links.counters["dials_made"] += 1
         began = links.clock()
         try:
-            await links.serve(key, stream, outbound=True)
+            await links.serve(stream, outbound=True)
             if links.clock() - began >= LASTING_S:
                 self._rumours.reached(address)
         except Exception as error:

@@ -43,6 +43,7 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from prsm_node.errors import OperatorError
 from prsm_node.network.addresses import Address, node_key_of_bytes, peer_id_of
+from prsm_node.network.transport import Stream
 
 PROTOCOL = TProtocol("/prsm/1")
 WRITE_BYTES_MAX = 65_000  # a full Yamux frame is split into two Noise messages
@@ -150,6 +151,30 @@ class GuardedYamux(yamux.Yamux):
             self.faults[f"close: {type(error).__name__}"] += 1
 
 
+class PeerStream:
+    """A stream of PROTOCOL (transport.py). Reads and writes are the library's own, without a call between."""
+
+    def __init__(self, host: "Host", stream: INetStream) -> None:
+        self.read = stream.read
+        self.write = stream.write
+        self.node_key = node_key_of_bytes(stream.muxed_conn.peer_id.to_bytes())
+        self._host = host
+        self._stream = stream
+
+    @property
+    def address(self) -> str:
+        try:
+            remote = self._stream.get_remote_address()
+        except Exception:
+            return ""
+        if remote is None:
+            return ""
+        return f"/ip{6 if ':' in remote[0] else 4}/{remote[0]}/tcp/{remote[1]}"
+
+    async def drop(self) -> None:
+        await self._host.drop(getattr(self._stream, "swarm_conn", None))
+
+
 class Host:
     """A running libp2p host: streams come to the handler of PROTOCOL; dial() makes them."""
 
@@ -232,15 +257,19 @@ class Host:
             bound.append(Address(parts[1], parts[2], int(parts[4]), own))
         return bound
 
-    def handle(self, handler: StreamHandler) -> None:
+    def handle(self, handler: Callable[[Stream], Awaitable[None]]) -> None:
         """Give inbound streams of PROTOCOL to `handler`."""
-        self.libp2p.set_stream_handler(PROTOCOL, handler)
+
+        async def handle(stream: INetStream) -> None:
+            await handler(PeerStream(self, stream))
+
+        self.libp2p.set_stream_handler(PROTOCOL, handle)
 
     def protocols(self) -> list[str]:
         """Every protocol id that this host answers."""
         return [str(protocol) for protocol in self.libp2p.get_mux().get_protocols()]
 
-    async def dial(self, address: Address) -> INetStream:
+    async def dial(self, address: Address) -> PeerStream:
         """Connect and open a stream of PROTOCOL. Any exception says that it failed; nothing is left behind.
 
         Each dial makes a connection of its own, so that dropping a link never takes another one along. The
@@ -258,7 +287,7 @@ class Host:
         except BaseException:
             await self.drop(connection)
             raise
-        return stream
+        return PeerStream(self, stream)
 
     async def drop(self, connection: INetConn | None) -> None:
         """Close a connection, politely for CLOSE_S, then its socket. Never raises, never hangs."""

@@ -7,7 +7,7 @@ proved it (links.py). Only the writer writes; closing a link never waits for it,
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 import trio
@@ -16,13 +16,11 @@ from prsm_node.network.addresses import peer_id_of
 from prsm_node.network.config import NetworkConfig
 from prsm_node.network.outbox import Outbox
 from prsm_node.network.rates import Rates
+from prsm_node.network.transport import Stream
 from prsm_node.wire.frames import Frame, FrameJudge, FrameRejected, FrameSealer, encode_message
 from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import Greeting, Heartbeat
 from prsm_node.wire.stream import LENGTH_BYTES, FrameSplitter
-
-if TYPE_CHECKING:
-    from libp2p.abc import INetConn, INetStream
 
 WRITE_BYTES_MAX = 65_000  # a full Yamux frame is split into two Noise messages
 READ_BYTES_MAX = 256 * 1024
@@ -85,7 +83,7 @@ class Link:
         owner: LinkOwner,
         number: int,
         node_key: bytes,
-        stream: "INetStream",
+        stream: Stream,
         outbound: bool,
         challenge: bytes,
     ) -> None:
@@ -128,19 +126,13 @@ class Link:
         return peer_id_of(self.node_key)
 
     @property
-    def connection(self) -> "INetConn | None":
-        return getattr(self._stream, "swarm_conn", None)
-
-    @property
     def address(self) -> str:
-        """Where the peer is, /ip4/.../tcp/...; empty once the socket is gone."""
-        try:
-            remote = self._stream.get_remote_address()
-        except Exception:
-            return ""
-        if remote is None:
-            return ""
-        return f"/ip{6 if ':' in remote[0] else 4}/{remote[0]}/tcp/{remote[1]}"
+        """Where the peer is, /ip4/.../tcp/...; empty once the connection is gone."""
+        return self._stream.address
+
+    async def drop(self) -> None:
+        """Close the connection. Never raises, never hangs."""
+        await self._stream.drop()
 
     def send(self, kind: Kind, message: bytes) -> bool:
         """Queue an encoded message; False where the link is closed. Never waits."""
@@ -211,7 +203,7 @@ class Link:
         while self.ended is None:
             try:
                 data = await self._stream.read(READ_BYTES_MAX)
-            except Exception as error:  # the library's many ways to say that a stream is over
+            except Exception as error:  # a transport's many ways to say that a stream is over
                 self.close(f"gone: {type(error).__name__}")
                 return
             if not data:

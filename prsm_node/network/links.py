@@ -18,7 +18,7 @@ import trio
 
 from prsm_node.errors import OperatorError
 from prsm_node.identity.ed25519 import SigningKey
-from prsm_node.network.addresses import Address, node_key_of_bytes, parse_address
+from prsm_node.network.addresses import Address, parse_address
 from prsm_node.network.answer_budget import AnswerBudget
 from prsm_node.network.asking import ANSWER_BYTES_MAX, Answer, Asking
 from prsm_node.network.config import NetworkConfig
@@ -26,6 +26,7 @@ from prsm_node.network.dialling import Dialling
 from prsm_node.network.greeting import Greeter, ValidatorSession
 from prsm_node.network.link import Link, LinkView
 from prsm_node.network.scores import Scores
+from prsm_node.network.transport import MakeTransport, Stream, Transport, libp2p
 from prsm_node.wire.frames import Frame, FrameJudge, FrameRejected, FrameSealer, Reason
 from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import (
@@ -35,7 +36,6 @@ from prsm_node.wire.payloads import (
 )
 
 if TYPE_CHECKING:
-    from libp2p.abc import INetStream
     from trio_typing import TaskStatus  # libp2p brings these stubs, which hide trio's own
 
     from prsm_node.network.host import Host
@@ -75,6 +75,7 @@ class Links:
         clock: Callable[[], float] = trio.current_time,
         randomness: random.Random | None = None,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
+        transport: MakeTransport = libp2p,
     ) -> None:
         """`network_id` is the genesis hash. `privileged` says which validator keys keep their link when there
         are too many. `on_height` hears each heartbeat's. All callbacks are called as handlers are."""
@@ -110,7 +111,8 @@ class Links:
         self._keys: OrderedDict[int, bytes] = OrderedDict()
         self._ungreeted: set[Link] = set()
         self._next_number = 1
-        self._host: Host | None = None
+        self._make_transport = transport
+        self._transport: Transport | None = None
         self._nursery: trio.Nursery | None = None
         self._broken: AssertionError | None = None
         self._over = trio.Event()
@@ -193,8 +195,8 @@ class Links:
         totals["addresses"] = len(self.book)
         for reason, count in self.scores.faults.items():
             totals[f"fault.{reason}"] = count
-        if self._host is not None:
-            for name, count in self._host.faults.items():
+        if self._transport is not None:
+            for name, count in self._transport.faults.items():
                 totals[f"libp2p.{name}"] = count
         return dict(totals)
 
@@ -211,10 +213,18 @@ class Links:
         return self._dialling.learn(addresses, teller)
 
     @property
+    def transport(self) -> Transport:
+        """What streams come from, while run() runs."""
+        assert self._transport is not None, "the transport runs with the links"
+        return self._transport
+
+    @property
     def host(self) -> "Host":
-        """The libp2p host, while run() runs."""
-        assert self._host is not None, "the host runs with the links"
-        return self._host
+        """The libp2p host, for the DHT, while run() runs."""
+        from prsm_node.network.host import Host
+
+        assert isinstance(self._transport, Host), "the DHT is libp2p's"
+        return self._transport
 
     @property
     def advertised(self) -> tuple[str, ...]:
@@ -229,18 +239,17 @@ class Links:
 
         Raise OperatorError where an address cannot be bound, AssertionError where an invariant of ours broke.
         """
-        # Loading libp2p takes 0.6 s and 84 MB; what only needs the types of this module goes without it.
-        from prsm_node.network.host import Host
-
-        self._host = host = Host(self._seed, self.config.links_max + UNGREETED_MAX, self.config.stall_s)
+        connections_max = self.config.links_max + UNGREETED_MAX
+        transport = self._make_transport(self._seed, connections_max, self.config.stall_s)
+        self._transport = transport
         try:
             listen = [parse_address(text) for text in self.config.listen]
         except ValueError as error:
             raise OperatorError(f"network.listen: {error}.") from None
-        async with host.run(listen) as bound, trio.open_nursery() as nursery:
+        async with transport.run(listen) as bound, trio.open_nursery() as nursery:
             self.listen = tuple(bound)
             self._nursery = nursery
-            host.handle(self._inbound)
+            transport.handle(self._inbound)
             nursery.start_soon(self._dialling.run)
             task_status.started(tuple(map(str, bound)))
             try:
@@ -379,17 +388,15 @@ class Links:
 
     # Streams.
 
-    async def _inbound(self, stream: "INetStream") -> None:
+    async def _inbound(self, stream: Stream) -> None:
         """Serve a stream that a peer opened; runs in the stream's own task."""
-        host, connection = self._host, getattr(stream, "swarm_conn", None)
-        assert host is not None, "streams come while the host runs"
-        key = node_key_of_bytes(stream.muxed_conn.peer_id.to_bytes())
+        key = stream.node_key
         refused = self.scores.banned(key, self.clock()) or not self._make_room_to_greet()
         if refused or key == self.node_key or self._nursery is None:
             self.counters["links_refused"] += 1
-            await host.drop(connection)
+            await stream.drop()
             return
-        await self.serve(key, stream, outbound=False)
+        await self.serve(stream, outbound=False)
 
     def _make_room_to_greet(self) -> bool:
         """Who connects and says nothing goes first, or a few idle connections would keep everybody out: a
@@ -404,9 +411,9 @@ class Links:
         silent.close("no room")
         return True
 
-    async def serve(self, key: bytes, stream: "INetStream", outbound: bool) -> None:
+    async def serve(self, stream: Stream, outbound: bool) -> None:
         """Make a link of a stream and keep it until it ends."""
-        assert self._host is not None, "streams are served while the host runs"
+        key = stream.node_key
         link = Link(self, self._next_number, key, stream, outbound, self._entropy(32))
         self._next_number += 1
         self._ungreeted.add(link)
@@ -424,7 +431,7 @@ class Links:
                 self.broken(error)
             except Exception as error:
                 self.counters[f"handler_failed.link_down.{type(error).__name__}"] += 1
-            await self._host.drop(link.connection)
+            await link.drop()
 
     def _every(self) -> list[Link]:
         return [*self._up.values(), *self._ungreeted]
