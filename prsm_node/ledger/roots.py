@@ -16,6 +16,7 @@ from prsm_node.ledger.accounts import BUCKET_BYTES, RECORD, RECORDS_PER_BUCKET, 
 FAN_OUT: Final = 16
 HASH_BYTES: Final = 32
 NODE_BYTES: Final = FAN_OUT * HASH_BYTES
+MODULES_MAX: Final = 16
 LEVELS_MAX: Final = 12
 """16^12 buckets: more accounts than 64-bit numbers of base units could ever fill."""
 
@@ -36,9 +37,9 @@ def accounts_root(accounts: int, top: bytes) -> bytes:
     return sha256(b"accounts" + accounts.to_bytes(8, "big") + top).digest()
 
 
-def state_root(of_accounts: bytes, of_supply: bytes) -> bytes:
-    """Return the root of the modules' roots, in this order."""
-    return sha256(b"state" + of_accounts + of_supply).digest()
+def state_root(of_accounts: bytes, *others: bytes) -> bytes:
+    """Return the root of the modules' roots: accounts, supply, lanes, in this order."""
+    return sha256(b"state" + of_accounts + b"".join(others)).digest()
 
 
 class AccountProof(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -52,7 +53,8 @@ class AccountProof(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
         msgspec.Meta(min_length=1, max_length=LEVELS_MAX),
     ]
     """For each level from the buckets up: the node's other children, absent ones at the end left out."""
-    supply_root: Digest
+    others: Annotated[tuple[Digest, ...], msgspec.Meta(max_length=MODULES_MAX)]
+    """The roots of the state's other modules, in order."""
 
 
 class InvalidProof(ValueError):
@@ -78,6 +80,6 @@ def verify_account(proof: AccountProof, root: bytes, address: bytes) -> Account:
         if len(others) % HASH_BYTES or not split <= len(others) <= NODE_BYTES - HASH_BYTES:
             raise InvalidProof(f"level {level} has {len(others)} bytes of other children")
         node = sha256((others[:split] + node + others[split:]).ljust(NODE_BYTES, b"\0")).digest()
-    if state_root(accounts_root(proof.accounts, node), proof.supply_root) != root:
+    if state_root(accounts_root(proof.accounts, node), *proof.others) != root:
         raise InvalidProof("the proof leads to another state root")
     return Account(address, balance, nonce, last)

@@ -144,7 +144,7 @@ class AccountStore:
             self.end()
         return None if entry is None else Account(address, entry.balance, entry.nonce, entry.last)
 
-    def proof(self, address: bytes, supply_root: bytes) -> AccountProof | None:
+    def proof(self, address: bytes, others: tuple[bytes, ...]) -> AccountProof | None:
         """Return the proof of an account as of the last executed block, None where there is none."""
         self.begin()
         try:
@@ -155,7 +155,7 @@ class AccountStore:
             bucket = bytes(self._buckets.get(place) or self._read_bucket(place))
         finally:
             self.end()
-        return AccountProof(number, self.count, bucket, self.tree.siblings(place), supply_root)
+        return AccountProof(number, self.count, bucket, self.tree.siblings(place), others)
 
     def freeze(self) -> FrozenAccounts:
         """Copy what changed since the last freeze; it stays readable here while a thread commits it."""

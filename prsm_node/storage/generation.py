@@ -7,13 +7,14 @@ import lmdb
 import msgspec
 
 from consensus.bounds import Digest
+from prsm_node.ledger.lanes import Lanes
 from prsm_node.ledger.supply import Supply
 from prsm_node.storage.accounts import FrozenAccounts
 from prsm_node.storage.blocks import FrozenBlocks
 from prsm_node.storage.environment import Environment
 from prsm_node.storage.errors import StorageError
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 HEAD_KEY: Final = b"head"
 OWN: Final = b"own/"
 """Prefix of the keys that callers keep beside the state."""
@@ -30,6 +31,12 @@ class Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     root: Digest
     accounts: int
     supply: Supply
+    lanes: Lanes
+
+    @property
+    def others(self) -> tuple[bytes, ...]:
+        """The roots of the state's modules besides the accounts."""
+        return self.supply.root, self.lanes.root
 
 
 class Frozen(msgspec.Struct, frozen=True):

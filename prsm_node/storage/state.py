@@ -20,6 +20,7 @@ from consensus.certificates import Certificate
 from prsm_node.genesis import Genesis, GenesisValidator
 from prsm_node.ledger.accounts import Account
 from prsm_node.ledger.execution import Decoded, Executed, decoded, execute_decoded, transactions_of
+from prsm_node.ledger.lanes import Lanes
 from prsm_node.ledger.outcomes import Outcome
 from prsm_node.ledger.parameters import Parameters
 from prsm_node.ledger.roots import AccountProof, state_root
@@ -219,11 +220,12 @@ class State:
             of_accounts = accounts.hash_changes()
         finally:
             accounts.end()
-        root = state_root(of_accounts, done.supply.root)
+        lanes = self._head.lanes.after(block.tips)
+        root = state_root(of_accounts, done.supply.root, lanes.root)
         rows = rows_of(done)
         self._blocks.add(BlockRecord(block, digest, root, tuple(counted)), commit, rows)
         self._index.add(height, rows)
-        self._head = Head(SCHEMA, height, digest, block.time_ms, root, accounts.count, done.supply)
+        self._head = Head(SCHEMA, height, digest, block.time_ms, root, accounts.count, done.supply, lanes)
         self._since_commit += len(done.hashes)
         return Execution(height, digest, root, block.time_ms, done)
 
@@ -351,7 +353,7 @@ class State:
 
     def proof(self, address: bytes) -> AccountProof | None:
         """Return a proof under the last executed block's root; `ledger.roots.verify_account` checks it."""
-        return self._accounts.proof(address, self._head.supply.root)
+        return self._accounts.proof(address, self._head.others)
 
     def block(self, height: int) -> StoredBlock | None:
         record = self._blocks.block(height)
@@ -442,8 +444,9 @@ class State:
         supply = Supply(minted=genesis.supply, burned=0, treasury=0, in_accounts=genesis.supply)
         supply.check(0)
         count = self._accounts.count
-        root = state_root(self._accounts.tree.root(count), supply.root)
-        self._head = Head(SCHEMA, 0, genesis.hash, genesis.time_ms, root, count, supply)
+        lanes = Lanes()
+        root = state_root(self._accounts.tree.root(count), supply.root, lanes.root)
+        self._head = Head(SCHEMA, 0, genesis.hash, genesis.time_ms, root, count, supply, lanes)
         frozen = Frozen(self._head, accounts, FrozenBlocks([], [], []), {}, 0)
 
         def put(transaction: lmdb.Transaction, environment: Environment) -> None:
@@ -468,7 +471,7 @@ class State:
                 f" ({genesis.hash.hex()[:16]}); choose another home or bring the genesis it was made with"
             )
         of_accounts = self._accounts.hash_all()
-        if state_root(of_accounts, self._head.supply.root) != self._head.root:
+        if state_root(of_accounts, *self._head.others) != self._head.root:
             raise StorageError(
                 f"the state in {directory} does not match its root and is damaged;"
                 " delete this directory, it is made again from the journal"

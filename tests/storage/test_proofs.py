@@ -63,7 +63,7 @@ async def test_no_changed_proof_is_accepted(tmp_path: Path) -> None:
 def test_a_proof_among_a_million_accounts_is_below_3_kilobytes() -> None:
     tree = Tree()
     tree.build(place.to_bytes(BUCKET_BYTES, "big") for place in range(62_500))
-    proof = AccountProof(999_999, 10**6, bytes(BUCKET_BYTES), tree.siblings(40_000), bytes(32))
+    proof = AccountProof(999_999, 10**6, bytes(BUCKET_BYTES), tree.siblings(40_000), (bytes(32), bytes(32)))
     assert len(msgspec.msgpack.encode(proof)) < 3_000
 
 
