@@ -48,6 +48,9 @@ class NetworkSettings(msgspec.Struct, frozen=True):
     ] = ()
     mdns: Annotated[bool, Meta(description="Find peers on the local network by multicast DNS.")] = True
     dht: Annotated[bool, Meta(description="Find peers through the Kademlia DHT.")] = True
+    peer_exchange: Annotated[
+        bool, Meta(description="Tell peers of each other, and dial whom they tell of.")
+    ] = True
     peers_max: Annotated[int, Meta(description="Connections at once.", ge=1, le=300)] = 64
     heartbeat_s: Annotated[
         float,
@@ -96,6 +99,9 @@ class LogSettings(msgspec.Struct, frozen=True):
         Literal["debug", "info", "warning", "error"], Meta(description="The least level that is written.")
     ] = "info"
     json: Annotated[bool, Meta(description="One JSON object a line on stderr instead of text.")] = False
+    stderr: Annotated[
+        bool, Meta(description="Say on stderr too what logs/daemon.log has, not only what it could not take.")
+    ] = True
     file_mb_max: Annotated[
         int, Meta(description="The size at which logs/daemon.log is rotated.", ge=1, le=10_240)
     ] = 64

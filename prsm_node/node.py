@@ -506,6 +506,7 @@ def network_config(config: Config) -> NetworkConfig:
         bootstrap=config.network.bootstrap,
         mdns=config.network.mdns,
         dht=config.network.dht,
+        exchange_peers=config.network.peer_exchange,
         links_max=config.network.peers_max,
         heartbeat_s=config.network.heartbeat_s,
     )

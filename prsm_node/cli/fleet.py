@@ -11,9 +11,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -30,8 +31,9 @@ RESTART_S: Final = 1.0
 POLL_S: Final = 0.05
 PASSPHRASE_FILE: Final = "passphrase"  # as home_making has it, which is not loaded here for what it imports
 PASSPHRASE_VARIABLE: Final = "PRSM_PASSPHRASE"
+LOG_STDERR_VARIABLE: Final = "PRSM_LOG__STDERR"
 CONSOLE: Final = "console.log"
-"""What a daemon writes to its terminal, below H/logs: its log once more, and why it ended early."""
+"""What a daemon writes to its terminal, below H/logs: why it ended early, and what its log could not take."""
 
 
 class NodeUp(msgspec.Struct, frozen=True):
@@ -54,8 +56,16 @@ class NodeEnded(msgspec.Struct, frozen=True):
 class Daemon:
     """One daemon and its home."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(
+        self,
+        home: Path,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        place: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`environment` is added to this process'; the daemon is born in the network that `place` enters."""
         self.home = home
+        self._environment = environment
+        self._place = place
         self.name = home.name
         self.ended_at: float | None = None
         self._start()
@@ -67,8 +77,9 @@ class Daemon:
         if (self.home / PASSPHRASE_FILE).exists():
             unset.add(PASSPHRASE_VARIABLE)  # set for another home, it would go before this one's own
         environment = {k: v for k, v in os.environ.items() if k not in unset}
+        environment |= {LOG_STDERR_VARIABLE: "false", **self._environment}
         command = [sys.executable, "-m", "prsm_node", "--home", str(self.home), "start"]
-        with (logs / CONSOLE).open("ab") as console:
+        with (logs / CONSOLE).open("ab") as console, self._place():
             self.process = subprocess.Popen(
                 [*command, "--parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL,
@@ -104,11 +115,12 @@ class Daemon:
 class Fleet:
     """Daemons of these homes, all started at once."""
 
-    def __init__(self, homes: Sequence[Path]) -> None:
+    def __init__(self, homes: Sequence[Path], make: Callable[[Path], Daemon] = Daemon) -> None:
+        """`make` starts the daemon of a home."""
         self.daemons: list[Daemon] = []
         try:
             for home in homes:
-                self.daemons.append(Daemon(home))
+                self.daemons.append(make(home))
         except BaseException:
             self.stop()
             raise

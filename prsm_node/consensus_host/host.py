@@ -199,6 +199,7 @@ class ConsensusHost:
         message = encode_message(vote)
 
         def durable() -> None:
+            self.counters["votes_cast"] += 1
             self._outbox.broadcast(Kind.VOTE, message)
             self.feed(VoteCast(vote))
 

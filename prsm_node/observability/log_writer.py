@@ -75,9 +75,11 @@ class RotatedFile:
 class LogWriter:
     """Takes lines from any thread and writes them from its own."""
 
-    def __init__(self, stream: Stream | None, file: RotatedFile | None) -> None:
+    def __init__(self, stream: Stream | None, file: RotatedFile | None, repeat: bool = True) -> None:
+        """Without `repeat` the stream gets only what the file could not take."""
         self._stream = stream
         self._file = file
+        self._repeat = repeat
         self._waiting: list[tuple[str, str]] = []
         self._waiting_bytes = 0
         self._urgent = False
@@ -115,14 +117,16 @@ class LogWriter:
                 self._write(lines)
 
     def _write(self, lines: list[tuple[str, str]]) -> None:
+        kept = False
         if self._file is not None:
             try:
                 self._file.write("".join(line for _, line in lines).encode("utf-8", "backslashreplace"))
+                kept = True
             except OSError as error:
                 self.lost += len(lines)
                 notice = f"the log file can't be written: {error.strerror}\n"
                 lines.append((notice, notice))
-        if self._stream is not None:
+        if self._stream is not None and (self._repeat or not kept):
             try:
                 self._stream.write("".join(line for line, _ in lines))
                 self._stream.flush()

@@ -65,7 +65,7 @@ def configure(
     rotated = (
         RotatedFile(file, settings.file_mb_max * 1_000_000, settings.files) if file is not None else None
     )
-    writer = LogWriter(stream, rotated)
+    writer = LogWriter(stream, rotated, settings.stderr)
     atexit.register(writer.close)
     structlog.configure(
         processors=[

@@ -195,3 +195,21 @@ def test_a_full_disk_and_a_closed_terminal_end_nothing(tmp_path: Path) -> None:
     stream.close()
     writer.add("gone\n", "gone\n", urgent=True)
     writer.close()
+
+
+def test_a_stream_that_need_not_repeat_the_file_gets_what_the_file_could_not_take(tmp_path: Path) -> None:
+    class Filling(RotatedFile):
+        def write(self, data: bytes) -> None:
+            if b"late" in data:
+                raise OSError(28, "No space left on device")
+            super().write(data)
+
+    stream = io.StringIO()
+    writer = LogWriter(stream, Filling(tmp_path / "daemon.log", 1_000, 1), repeat=False)
+    writer.add("in time\n", "in time\n", urgent=True)
+    writer.flush()
+    assert (stream.getvalue(), (tmp_path / "daemon.log").read_text()) == ("", "in time\n")
+    writer.add("late\n", "late\n", urgent=True)
+    writer.close()
+    assert "late" in stream.getvalue()
+    assert "can't be written" in stream.getvalue()
