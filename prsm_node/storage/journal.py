@@ -33,7 +33,7 @@ from prsm_node.storage.journal_segments import (
     segment_numbers,
     segment_path,
 )
-from prsm_node.storage.journal_writer import Drop, NewSegment, Queued, SegmentFile, Writer
+from prsm_node.storage.journal_writer import Drop, MakeWriter, NewSegment, Queued, ThreadWriter, Writer
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus  # libp2p brings these stubs, which hide trio's own
@@ -72,15 +72,21 @@ def _place(position: int) -> tuple[int, int]:
 class Journal:
     """Appends from the event loop, one owner task in `run`. Not safe for two threads."""
 
-    def __init__(self, directory: Path, segment_bytes: int, file: SegmentFile, queue_bytes_max: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        segment_bytes: int,
+        writer: Writer,
+        queue_bytes_max: int,
+        entropy: Callable[[int], bytes],
+    ) -> None:
         self.on_new_segment: Callable[[], list[tuple[int, bytes]]] | None = None
         """Its (kind, payload) records are the first of each new segment, so that older ones can go."""
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._queue_bytes_max = queue_bytes_max
-        self._file = file
-        self._writer = Writer(file, directory)
-        self._inline = False
+        self._writer = writer
+        self._entropy = entropy
         self._salts: OrderedDict[int, int] = OrderedDict()  # of every segment, oldest first
         self._ends: dict[int, int] = {}  # of every segment: where its records end, queued ones included
         self._segment = 0
@@ -104,18 +110,17 @@ class Journal:
         *,
         queue_bytes_max: int = QUEUE_BYTES_MAX,
         reserve_bytes: int = RESERVE_BYTES,
-        inline: bool = False,
+        writer: MakeWriter = ThreadWriter,
+        entropy: Callable[[int], bytes] = os.urandom,
     ) -> "Journal":
         """Open or make the journal in `directory`; the torn end of a last write is cut off.
 
-        With `inline`, records are written on the loop and not forced to disk: for simulation under a virtual
-        clock. Raise StorageError for a damaged or incomplete journal, or where there is no space for one.
+        Raise StorageError for a damaged or incomplete journal, or where there is no space for one.
         """
         assert 4_096 <= segment_bytes <= 1 << 31, f"a segment of {segment_bytes} bytes"
         step_bytes = min(ALLOCATE_STEP_BYTES, segment_bytes)
-        file = SegmentFile(directory, reserve_bytes, step_bytes, durable=not inline)
-        journal = cls(directory, segment_bytes, file, queue_bytes_max)
-        journal._inline = inline
+        hand = writer(directory, reserve_bytes, step_bytes)
+        journal = cls(directory, segment_bytes, hand, queue_bytes_max, entropy)
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             journal._load()
@@ -148,18 +153,17 @@ class Journal:
             self._ends[number] = path.stat().st_size
         if not numbers:
             salt = self._new_salt()
-            self._file.create(0, salt)
+            self._writer.file.create(0, salt)
             self._salts[0], self._ends[0] = salt, SEGMENT_HEADER.size
             return
         self._segment = numbers[-1]
         end = find_end(segment_path(self._directory, self._segment), self._salts[self._segment])
         self._ends[self._segment] = end
-        self._file.resume(self._segment, end)
+        self._writer.file.resume(self._segment, end)
         self._durable = (self._segment, end)
 
-    @staticmethod
-    def _new_salt() -> int:
-        return int.from_bytes(os.urandom(4), "little")
+    def _new_salt(self) -> int:
+        return int.from_bytes(self._entropy(4), "little")
 
     @property
     def begin(self) -> int:
@@ -214,16 +218,14 @@ class Journal:
         self._queued[position] = queued
         self._queued_bytes += size
         self._appended += 1
-        self._writer.queue.put(queued)
-        if self._inline:
-            self._wake.set()
+        self._writer.put(queued)
         return position
 
     def _roll(self) -> None:
         self._segment += 1
         salt = self._new_salt()
         self._salts[self._segment], self._ends[self._segment] = salt, SEGMENT_HEADER.size
-        self._writer.queue.put(NewSegment(self._segment, salt))
+        self._writer.put(NewSegment(self._segment, salt))
         if self.on_new_segment is None:
             return
         self._rolling = True
@@ -238,42 +240,29 @@ class Journal:
 
         Cancelling writes what is queued and ends; it calls no further `then`.
         """
-        token = trio.lowlevel.current_trio_token()
-        if not self._inline:
-            self._writer.start(lambda: self._report(token))
+        self._writer.start(self._wake_owner)
         task_status.started()
         try:
             while True:
                 await self._wake.wait()
                 self._wake = trio.Event()
-                if self._inline:
-                    self._writer.write_queued()
                 self._acknowledge()
                 failure = self._writer.failure or self._overrun
                 if failure is not None:
                     raise failure
         finally:
             self._ended = True
-            if self._inline:
-                self._writer.write_queued()
-            else:
-                with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(self._writer.stop)
+            with trio.CancelScope(shield=True):
+                await self._writer.stop()
             # Durable, though nobody is told any more: who waits in `flush` may go on.
-            self._acknowledged += len(self._writer.done)
+            self._acknowledged += len(self._writer.finished())
             self.close()
-
-    def _report(self, token: trio.lowlevel.TrioToken) -> None:
-        try:
-            token.run_sync_soon(self._wake_owner, idempotent=True)
-        except trio.RunFinishedError:
-            return  # the loop is gone and waits for nothing
 
     def _wake_owner(self) -> None:
         self._wake.set()
 
     def _acknowledge(self) -> None:
-        done = self._writer.done
+        done = self._writer.finished()
         queued = self._queued
         while done:
             item = done.popleft()
@@ -289,7 +278,7 @@ class Journal:
     def close(self) -> None:
         """Let go of the files. For who opened a journal and never ran it; `run` does so at its end."""
         self._ended = True
-        self._file.close()
+        self._writer.file.close()
         for fd in self._readers.values():
             os.close(fd)
         self._readers.clear()
@@ -369,7 +358,5 @@ class Journal:
             if fd is not None:
                 os.close(fd)
         if dropped:
-            self._writer.queue.put(Drop(tuple(segment_path(self._directory, number) for number in dropped)))
-            if self._inline:
-                self._wake.set()
+            self._writer.put(Drop(tuple(segment_path(self._directory, number) for number in dropped)))
         return len(dropped)

@@ -10,10 +10,13 @@ half written.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import trio
 
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.journal_segments import SEGMENT_HEADER, segment_header, segment_path
@@ -135,62 +138,40 @@ class SegmentFile:
         self._allocated += step
 
 
-class Writer:
-    """Takes work in order, from any thread; reports each durable group. Ends at its first failure."""
+class Writer(Protocol):
+    """What a journal needs of its hand on the disk. All is called on the loop."""
 
-    def __init__(self, file: SegmentFile, directory: Path) -> None:
-        self.queue: SimpleQueue[Work | None] = SimpleQueue()
-        self.done: deque[Queued] = deque()
-        """What is durable, in order, for the loop to take."""
-        self.failure: StorageError | None = None
-        self.writes = 0
-        self._file = file
-        self._directory = directory
-        self._thread: threading.Thread | None = None
+    file: SegmentFile
+    failure: StorageError | None
+    """What ended it; nothing is written after."""
+    writes: int
+    """Durable ones, of a group each."""
 
     def start(self, report: Callable[[], None]) -> None:
-        """Begin to take work; `report` is called from the thread after each group and at its end."""
-        assert self._thread is None, "a journal has one writer"
-        self._thread = threading.Thread(target=self._serve, args=(report,), name="journal", daemon=True)
-        self._thread.start()
+        """Begin to write what is put; `report` is called on the loop when some is durable or failed."""
 
-    def stop(self) -> None:
-        """Write what is queued and return when the thread has ended: the length of a write."""
-        self.queue.put(None)
-        if self._thread is not None:
-            self._thread.join()
+    def put(self, work: Work) -> None:
+        """Queue; return at once."""
 
-    def write_queued(self) -> None:
-        """Write all that is queued, in the calling thread. Never raises: see `failure`."""
-        while self.failure is None:
-            work = self._take(blocking=False)
-            if not work:
-                return
-            self._perform(work)
+    def finished(self) -> deque[Queued]:
+        """Return what became durable, in order; the caller takes it out."""
 
-    def _serve(self, report: Callable[[], None]) -> None:
-        while self.failure is None:
-            work = self._take(blocking=True)
-            if not work:
-                return
-            self._perform(work)
-            report()
+    async def stop(self) -> None:
+        """Write what is queued, and end."""
 
-    def _take(self, blocking: bool) -> list[Work]:
-        """Return all that is queued; with `blocking` at least one, and none when it is time to end."""
-        taken: list[Work] = []
-        try:
-            item = self.queue.get(block=blocking)
-            while item is not None:
-                taken.append(item)
-                item = self.queue.get_nowait()
-            if taken:
-                self.queue.put(None)  # first write what came before the end, then see the end again
-        except Empty:
-            pass
-        return taken
 
-    def _perform(self, work: list[Work]) -> None:
+class _Hand:
+    """Performs work on a segment file. Ends at its first failure."""
+
+    def __init__(self, directory: Path, reserve_bytes: int, step_bytes: int, durable: bool) -> None:
+        self.file = SegmentFile(directory, reserve_bytes, step_bytes, durable)
+        self.failure: StorageError | None = None
+        self.writes = 0
+        self.done: deque[Queued] = deque()
+        self._directory = directory
+
+    def perform(self, work: Iterable[Work]) -> None:
+        """Write in order; what is durable is in `done`. Never raises: see `failure`."""
         try:
             group: list[Queued] = []
             for item in work:
@@ -200,9 +181,9 @@ class Writer:
                 self._write(group)
                 group = []
                 if isinstance(item, NewSegment):
-                    self._file.create(item.segment, item.salt)
+                    self.file.create(item.segment, item.salt)
                 else:
-                    self._file.drop(item.paths)
+                    self.file.drop(item.paths)
             self._write(group)
         except StorageError as error:
             self.failure = error
@@ -216,6 +197,94 @@ class Writer:
         if not group:
             return
         assert group[0].offset >= SEGMENT_HEADER.size, "a record over a segment's header"
-        self._file.write(group[0].offset, [buffer for item in group for buffer in item.buffers])
+        self.file.write(group[0].offset, [buffer for item in group for buffer in item.buffers])
         self.writes += 1
         self.done.extend(group)
+
+
+class ThreadWriter(_Hand):
+    """Writes durably in a thread of its own."""
+
+    def __init__(self, directory: Path, reserve_bytes: int, step_bytes: int) -> None:
+        super().__init__(directory, reserve_bytes, step_bytes, durable=True)
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.put = self._queue.put
+
+    def start(self, report: Callable[[], None]) -> None:
+        assert self._thread is None, "a journal has one writer"
+        token = trio.lowlevel.current_trio_token()
+        self._thread = threading.Thread(
+            target=self._serve, args=(partial(_on_loop, token, report),), name="journal", daemon=True
+        )
+        self._thread.start()
+
+    def finished(self) -> deque[Queued]:
+        return self.done
+
+    async def stop(self) -> None:
+        """Return when the thread has ended: the length of a write."""
+        self._queue.put(None)
+        if self._thread is not None:
+            await trio.to_thread.run_sync(self._thread.join)
+
+    def _serve(self, report: Callable[[], None]) -> None:
+        while self.failure is None:
+            work = self._take()
+            if not work:
+                return
+            self.perform(work)
+            report()
+
+    def _take(self) -> list[Work]:
+        """Return all that is queued, at least one; none when it is time to end."""
+        taken: list[Work] = []
+        try:
+            item = self._queue.get()
+            while item is not None:
+                taken.append(item)
+                item = self._queue.get_nowait()
+            if taken:
+                self._queue.put(None)  # first write what came before the end, then see the end again
+        except Empty:
+            pass
+        return taken
+
+
+class InlineWriter(_Hand):
+    """Writes on the loop, when its journal looks for what is durable, and forces nothing to the disk."""
+
+    def __init__(self, directory: Path, reserve_bytes: int, step_bytes: int) -> None:
+        super().__init__(directory, reserve_bytes, step_bytes, durable=False)
+        self._queue: list[Work] = []
+        self._report: Callable[[], None] | None = None
+
+    def start(self, report: Callable[[], None]) -> None:
+        self._report = report
+        if self._queue:
+            report()
+
+    def put(self, work: Work) -> None:
+        self._queue.append(work)
+        if self._report is not None:
+            self._report()
+
+    def finished(self) -> deque[Queued]:
+        if self.failure is None:
+            work, self._queue = self._queue, []
+            self.perform(work)
+        return self.done
+
+    async def stop(self) -> None:
+        self.finished()
+
+
+MakeWriter = Callable[[Path, int, int], Writer]
+"""(directory, bytes of the disk kept in reserve, bytes allocated ahead)."""
+
+
+def _on_loop(token: trio.lowlevel.TrioToken, report: Callable[[], None]) -> None:
+    try:
+        token.run_sync_soon(report, idempotent=True)
+    except trio.RunFinishedError:
+        return  # the loop is gone and waits for nothing

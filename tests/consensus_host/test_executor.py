@@ -18,6 +18,7 @@ from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.executor import Executor, Final, first_mark
 from prsm_node.storage.executed_block import Execution
 from prsm_node.storage.journal import Journal
+from prsm_node.storage.journal_writer import InlineWriter
 from prsm_node.storage.state import State
 from tests.storage.made_chain import AUTHOR, NO_DIGEST, Chain, address, commit_of, transfer
 
@@ -81,7 +82,7 @@ class Node:
 
 @asynccontextmanager
 async def running(home: Path) -> AsyncIterator[Node]:
-    state, journal = Chain().open(home / "state"), Journal.open(home / "journal", inline=True)
+    state, journal = Chain().open(home / "state"), Journal.open(home / "journal", writer=InlineWriter)
     node = Node(state, journal)
     async with trio.open_nursery() as nursery:
         await nursery.start(journal.run)

@@ -14,6 +14,7 @@ from consensus.votes import Vote, VoteKind
 from prsm_node.consensus_host.host import ConsensusHost, Halted
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.journal import Journal
+from prsm_node.storage.journal_writer import InlineWriter
 
 
 class HaltingReplica:
@@ -76,7 +77,7 @@ async def test_the_two_certificates_of_a_fork_are_exported_before_the_end(tmp_pa
 
 
 async def test_a_vote_that_the_journal_does_not_take_is_not_sent_and_is_the_last(tmp_path: Path) -> None:
-    journal = Journal.open(tmp_path, inline=True)
+    journal = Journal.open(tmp_path, writer=InlineWriter)
     journal.close()
     sent: list[bytes] = []
     replica = VotingReplica()

@@ -14,6 +14,7 @@ import trio
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.journal import Journal, JournalFull
 from prsm_node.storage.journal_segments import RECORD_HEADER_BYTES, RECORD_MAGIC, SEGMENT_HEADER
+from prsm_node.storage.journal_writer import InlineWriter
 
 SEGMENT = 1 << 16
 
@@ -238,7 +239,7 @@ async def test_a_failed_write_acknowledges_nothing_and_ends_the_journal(tmp_path
             await nursery.start(journal.run)
             journal.append(1, b"fits", then=lambda: called.append("fits"))
             await journal.flush()
-            journal._file._reserve_bytes = 1 << 60
+            journal._writer.file._reserve_bytes = 1 << 60
             journal.append(1, bytes(SEGMENT), then=lambda: called.append("does not"))
             journal.append(1, b"nor what follows it", then=lambda: called.append("does not"))
             await trio.sleep_forever()
@@ -262,7 +263,7 @@ async def test_inline_it_needs_no_thread_and_keeps_its_promises_in_order(
     tmp_path: Path, autojump_clock: object
 ) -> None:
     called: list[int] = []
-    async with running(Journal.open(tmp_path, 4_096, reserve_bytes=0, inline=True)) as journal:
+    async with running(Journal.open(tmp_path, 4_096, reserve_bytes=0, writer=InlineWriter)) as journal:
         for number in range(20):
             journal.append(1, bytes(400), then=partial(called.append, number))
             await trio.sleep(1)
