@@ -118,6 +118,7 @@ class ConsensusHost:
         self.stopped_because = ""
         self.evidence: deque[Evidence] = deque(maxlen=EVIDENCE_MAX)
         self.counters: dict[str, int] = {
+            "votes_cast": 0,
             "votes_forged": 0,
             "decisions": 0,
             "rounds_over_0": 0,
