@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from hashlib import sha256
 from operator import itemgetter
 
+from prsm_node.ledger.bucket_groups import GROUP_LEVELS, group_count
 from prsm_node.ledger.roots import FAN_OUT, HASH_BYTES, NODE_BYTES, accounts_root, levels_of
 
 _ZERO_NODE = bytes(NODE_BYTES)
@@ -62,6 +63,14 @@ class Tree:
         """Return the root of the accounts module, of this many accounts."""
         assert len(self._levels) == levels_of(accounts), f"{len(self._levels)} levels for {accounts} accounts"
         return accounts_root(accounts, self._top)
+
+    def groups(self, accounts: int) -> tuple[bytes, ...]:
+        """Return the hash of each group of buckets (ledger/bucket_groups.py)."""
+        count = group_count(accounts)
+        if count <= 1:
+            return (self._top,) * count
+        level = self._levels[GROUP_LEVELS]
+        return tuple(bytes(level[at * HASH_BYTES : (at + 1) * HASH_BYTES]) for at in range(count))
 
     def siblings(self, place: int) -> tuple[bytes, ...]:
         """Return for each level, from bucket `place` up, the node's other children, zeros at the end cut."""
