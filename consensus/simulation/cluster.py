@@ -1,18 +1,18 @@
 """Validators under virtual time and one seed: an event heap, and the links, disks and clocks they meet.
 
-One seed gives one trace, byte for byte, in every process: all that is drawn comes from one `Random`, and no
+One seed gives one trace, byte for byte, in every process: all that is drawn comes from its `Chance`, and no
 order comes from a set. Time is in milliseconds since `start_ms`.
 """
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from random import Random
 from typing import NamedTuple, Self
 
 from consensus.dissemination.batches import BatchHeader
 from consensus.inputs import BatchSealed, Input
 from consensus.rules import Rules
+from consensus.simulation.chance import Chance
 from consensus.simulation.invariants import Invariants
 from consensus.simulation.network import Network
 from consensus.simulation.scenario import Links
@@ -30,9 +30,12 @@ class Event(NamedTuple):
     kind: str
     who: str
     what: object
+    sent_ms: float = 0.0
+    """When a message left."""
 
-    def __str__(self) -> str:
-        return f"{self.at_ms:10.2f}  {self.kind:<9} {self.who:<10} {self.what}"
+
+class Stopped(Exception):
+    """As many steps were made as were asked for."""
 
 
 Make = Callable[["Cluster", int, bytes, str], Validator]
@@ -50,7 +53,7 @@ class Cluster:
 
     def __init__(
         self,
-        random: Random,
+        chance: Chance,
         powers: Sequence[int] = (1, 1, 1, 1),
         links: Links | None = None,
         rules: Rules | None = None,
@@ -58,12 +61,14 @@ class Cluster:
         *,
         trace: bool = False,
     ) -> None:
-        self.random = random
+        self.chance = chance
         self.rules = rules or Rules()
-        self.network = Network(random, links or Links())
+        self.network = Network(chance, links or Links())
         self.transactions_a_batch = 1
         self.elapsed_ms = 0.0
         self.delivered = 0
+        self.steps = 0
+        self.steps_max: int | None = None
         self.trace: list[Event] | None = [] if trace else None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -101,13 +106,20 @@ class Cluster:
         self.deliver(source, to, what, 0.0)
 
     def deliver(self, source: Validator, to: Validator, what: Input, after_ms: float) -> None:
-        for delay_ms in self.network.delays_ms(source.number, to.number):
-            self.at(delay_ms + after_ms, lambda: self._arrive(to, source, what))
+        delays_ms = self.network.delays_ms(source.number, to.number, what)
+        sent_ms = self.elapsed_ms
+        for delay_ms in delays_ms:
+            self.at(delay_ms + after_ms, lambda: self._arrive(to, source, what, sent_ms))
+        if not delays_ms and self.trace is not None:
+            cut = self.network.is_cut(source.number, to.number)
+            self.trace.append(
+                Event(sent_ms, "cut off" if cut else "lost", f"{source.name} > {to.name}", what, sent_ms)
+            )
 
-    def _arrive(self, to: Validator, source: Validator, what: Input) -> None:
+    def _arrive(self, to: Validator, source: Validator, what: Input, sent_ms: float) -> None:
         self.delivered += 1
         if self.trace is not None:
-            self.trace.append(Event(self.elapsed_ms, "message", f"{source.name} > {to.name}", what))
+            self.trace.append(Event(self.elapsed_ms, "message", f"{source.name} > {to.name}", what, sent_ms))
         to.receive(what)
 
     def record(self, kind: str, who: Validator | None, what: str) -> None:
@@ -116,7 +128,7 @@ class Cluster:
 
     def run(self, milliseconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Let time pass; end early when `until` holds, which is asked ten times a second. Return whether it
-        held."""
+        held. Raise Stopped after `steps_max` steps."""
         end = self.elapsed_ms + milliseconds
         ask_ms = self.elapsed_ms
         while self._queue and self._queue[0][0] <= end:
@@ -126,6 +138,9 @@ class Cluster:
                     heapq.heappush(self._queue, (at_ms, 0, act))
                     return True
                 ask_ms = at_ms + 100
+            if self.steps == self.steps_max:
+                raise Stopped
+            self.steps += 1
             self.elapsed_ms = max(self.elapsed_ms, at_ms)
             act()
         self.elapsed_ms = end

@@ -2,8 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable
-from random import Random
 from typing import NamedTuple
+
+from consensus.simulation.chance import Chance
 
 
 class Write(NamedTuple):
@@ -14,8 +15,9 @@ class Write(NamedTuple):
 
 
 class Disk:
-    def __init__(self, random: Random, at: Callable[[float, Callable[[], None]], None]) -> None:
-        self._random = random
+    def __init__(self, owner: int, chance: Chance, at: Callable[[float, Callable[[], None]], None]) -> None:
+        self._owner = owner
+        self._chance = chance
         self._at = at
         self._queue: deque[Write] = deque()
         self._life = 0
@@ -30,7 +32,8 @@ class Disk:
     def _sync(self) -> None:
         self._busy = True
         life, count = self._life, len(self._queue)
-        self._at(self._random.uniform(0.2, 2) * self.slowed, lambda: self._synced(life, count))
+        takes_ms = self._chance.between(("sync", self._owner), 0.2, 2) * self.slowed
+        self._at(takes_ms, lambda: self._synced(life, count))
 
     def _synced(self, life: int, count: int) -> None:
         if life != self._life:
@@ -49,7 +52,7 @@ class Disk:
     def crash(self) -> int:
         """Lose what was not synced: the first few writes may have reached the disk all the same, the next is
         torn, which the journal's checksum makes as good as none. Return how many were lost."""
-        kept = self._random.randint(0, len(self._queue))
+        kept = self._chance.one_of(("torn", self._owner), len(self._queue) + 1)
         for _ in range(kept):
             self._queue.popleft().keep()
         lost = len(self._queue)

@@ -1,31 +1,25 @@
-"""What a scenario does to a cluster, drawn from its seed, and the calm after it."""
+"""Does to a cluster what its schedule says, and heals all in the end."""
 
 from collections.abc import Callable
 
 from consensus.simulation.cluster import Cluster
 from consensus.simulation.network import shaped
-from consensus.simulation.scenario import Links, Scenario
-
-EFFECTS_UNTIL_CRASH = 12
-"""A step has at most a dozen effects: a crash may fall between any two."""
+from consensus.simulation.scenario import Links
+from consensus.simulation.schedule import Crash, Cut, Fault, Jump, Schedule, Seal, Slow
 
 
 class Faults:
-    """Draws what happens when, until `calm`."""
+    """What befalls a cluster, until `calm`; batches are sealed afterwards too."""
 
-    def __init__(self, cluster: Cluster, scenario: Scenario) -> None:
-        self._cluster, self._scenario, self._random = cluster, scenario, cluster.random
+    def __init__(self, cluster: Cluster, schedule: Schedule) -> None:
+        self._cluster, self._schedule = cluster, schedule
         self._calm = False
-        self._bodies = 0
         self._cuts = 0
 
     def begin(self) -> None:
-        scenario = self._scenario
-        self._repeat(scenario.batch_every_ms, self._seal, always=True)
-        self._repeat(scenario.partitions.every_ms, self._cut)
-        self._repeat(scenario.crashes.every_ms, self._crash)
-        self._repeat(scenario.clocks.every_ms, self._jump)
-        self._repeat(scenario.slowness.every_ms, self._slow)
+        """Put every fault into the cluster's future."""
+        for fault in self._schedule.faults():
+            self._cluster.at(fault.at_ms, self._play(fault))
 
     def calm(self) -> None:
         """Heal all: links are plain, clocks right, disks quick, and who was down is up."""
@@ -40,67 +34,63 @@ class Faults:
             if not validator.up:
                 validator.start()
 
-    def _repeat(self, every_ms: int, act: Callable[[], None], *, always: bool = False) -> None:
-        if not every_ms:
-            return
-
-        def again() -> None:
-            if self._calm and not always:
+    def _play(self, fault: Fault) -> Callable[[], None]:
+        def play() -> None:
+            if isinstance(fault, Seal):
+                self._cluster.seal(fault.who, fault.body)
+            elif self._calm:
                 return
-            act()
-            self._cluster.at(self._random.uniform(0.2, 1.8) * every_ms, again)
+            elif isinstance(fault, Cut):
+                self._cut(fault)
+            elif isinstance(fault, Crash):
+                self._crash(fault)
+            elif isinstance(fault, Jump):
+                self._jump(fault)
+            else:
+                self._slow(fault)
 
-        self._cluster.at(self._random.uniform(0, 2) * every_ms, again)
+        return play
 
-    def _seal(self) -> None:
-        self._bodies += 1
-        self._cluster.seal(self._random.randrange(len(self._cluster.all)), self._bodies)
-
-    def _cut(self) -> None:
-        cluster, partitions = self._cluster, self._scenario.partitions
-        shape = self._random.choice(partitions.shapes)
-        members = [validator.number for validator in cluster.all]
-        self._random.shuffle(members)
+    def _cut(self, fault: Cut) -> None:
+        cluster = self._cluster
         cluster.network.heal()
-        cluster.network.cut(shaped(shape, members))
-        names = " ".join(cluster.all[member].name for member in members)
-        cluster.record("cut", None, f"{shape}: {names}")
+        cluster.network.cut(shaped(fault.shape, list(fault.members)))
+        names = " ".join(cluster.all[member].name for member in fault.members)
+        cluster.record("cut", None, f"{fault.shape}: {names}")
         self._cuts += 1
         this = self._cuts
 
         def heal() -> None:
-            if self._cuts == this:
+            if self._cuts == this and not self._calm:
                 cluster.network.heal()
                 cluster.record("heal", None, "")
 
-        cluster.at(self._random.uniform(0.1, 1) * partitions.for_ms, heal)
+        cluster.at(fault.for_ms, heal)
 
-    def _crash(self) -> None:
-        victim = self._random.choice(self._cluster.all)
+    def _crash(self, fault: Crash) -> None:
+        victim = self._cluster.all[fault.who]
         if not victim.up or victim.crash_after is not None:
             return
-        victim.crash_after = self._random.randint(0, EFFECTS_UNTIL_CRASH)
+        victim.crash_after = fault.effects
 
         def restart() -> None:
             if not victim.up:
                 victim.start()
             victim.crash_after = None
 
-        self._cluster.at(self._random.uniform(0.05, 1) * self._scenario.crashes.down_ms + 50, restart)
+        self._cluster.at(fault.back_after_ms, restart)
 
-    def _jump(self) -> None:
-        victim = self._random.choice(self._cluster.all)
-        victim.clock_off_ms = self._random.randint(-1, 1) * self._random.randint(
-            0, self._scenario.clocks.jump_ms
-        )
-        self._cluster.record("clock", victim, f"{victim.clock_off_ms} ms off")
+    def _jump(self, fault: Jump) -> None:
+        victim = self._cluster.all[fault.who]
+        victim.clock_off_ms = fault.off_ms
+        self._cluster.record("clock", victim, f"{fault.off_ms} ms off")
 
-    def _slow(self) -> None:
-        victim, slowness = self._random.choice(self._cluster.all), self._scenario.slowness
-        victim.disk.slowed = slowness.factor
-        self._cluster.record("slow", victim, f"{slowness.factor} times")
+    def _slow(self, fault: Slow) -> None:
+        victim = self._cluster.all[fault.who]
+        victim.disk.slowed = fault.factor
+        self._cluster.record("slow", victim, f"{fault.factor} times")
 
         def quick() -> None:
             victim.disk.slowed = 1
 
-        self._cluster.at(self._random.uniform(0.1, 1) * slowness.for_ms, quick)
+        self._cluster.at(fault.for_ms, quick)

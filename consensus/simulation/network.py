@@ -3,8 +3,9 @@
 Reordering needs no knob: every message draws its own delay. Who is cut is decided when a message leaves.
 """
 
-from random import Random
-
+from consensus.inputs import Input
+from consensus.simulation.chance import Chance
+from consensus.simulation.places import place_of
 from consensus.simulation.scenario import Links, Shape
 
 Pair = tuple[int, int]
@@ -12,26 +13,18 @@ Pair = tuple[int, int]
 
 
 class Network:
-    def __init__(self, random: Random, links: Links) -> None:
+    def __init__(self, chance: Chance, links: Links) -> None:
         self.links = links
-        self._random = random
+        self._chance = chance
         self._cut: dict[Pair, None] = {}
 
-    def delays_ms(self, source: int, to: int) -> tuple[float, ...]:
+    def delays_ms(self, source: int, to: int, what: Input) -> tuple[float, ...]:
         """How long each copy of a message takes; none if it is lost."""
-        if (source, to) in self._cut:
-            return ()
-        links, draw = self.links, self._random.random
-        if links.loss and draw() < links.loss:
-            return ()
-        if links.duplication and draw() < links.duplication:
-            return (self._delay_ms(), self._delay_ms())
-        return (self._delay_ms(),)
+        place = (source, to, *place_of(what))
+        return self._chance.delays_ms(place, self.links, cut=(source, to) in self._cut)
 
-    def _delay_ms(self) -> float:
-        links, draw = self.links, self._random.random
-        longest = links.tail_ms if links.tail and draw() < links.tail else links.delay_max_ms
-        return links.delay_min_ms + draw() * max(0, longest - links.delay_min_ms)
+    def is_cut(self, source: int, to: int) -> bool:
+        return (source, to) in self._cut
 
     def cut(self, pairs: list[Pair]) -> None:
         """Nothing leaves along these any more, besides what was cut before."""

@@ -1,15 +1,18 @@
 """One seed of a scenario, from the drawing of the cluster to the verdict."""
 
 from collections import Counter
-from random import Random
+from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from consensus.simulation.byzantine import ACTORS
-from consensus.simulation.cluster import Cluster, Event, Make
+from consensus.simulation.chance import Moment, Outcome
+from consensus.simulation.cluster import Cluster, Event, Stopped
 from consensus.simulation.faults import Faults
 from consensus.simulation.invariants import Violation
 from consensus.simulation.scenario import Scenario
+from consensus.simulation.schedule import Schedule, Unusual, schedule_of
 
 NEW_BLOCKS = 3
 """What each honest validator must decide beyond the highest of the faulty time, once all is calm."""
@@ -24,6 +27,8 @@ class Verdict(msgspec.Struct, frozen=True):
     height: int
     delivered: int
     """Messages."""
+    steps: int
+    """What the cluster did, one after the other: arrivals, timers, syncs, faults."""
     virtual_ms: int
     recovered_ms: int
     """From the calm to new blocks at every honest validator; -1 where it is not asked."""
@@ -33,62 +38,77 @@ class Verdict(msgspec.Struct, frozen=True):
     violation: str | None = None
 
 
-def cluster_for(scenario: Scenario, seed: int, nodes: int | None, *, trace: bool) -> Cluster:
-    """Draw the cluster: how many, how strong, who is faulty."""
-    drawn = Random(seed)
-    count = drawn.randint(scenario.nodes_min, scenario.nodes_max) if nodes is None else nodes
-    powers = [drawn.randint(1, scenario.powers_max) for _ in range(count)]
-    order = list(range(count))
-    drawn.shuffle(order)
-    actors: dict[int, tuple[Make, ...]] = {}
-    if scenario.actors:
-        weight = 0
-        for i in order:
-            over = 3 * (weight + powers[i]) >= sum(powers)
-            if over and not scenario.over_a_third:
-                continue
-            weight += powers[i]
-            actors[i] = ACTORS[drawn.choice(scenario.actors)]
-            if over:
-                break
-    return Cluster(drawn, powers, scenario.links, actors=actors, trace=trace)
+class Run(NamedTuple):
+    """A schedule, run to its end or to the first broken promise."""
+
+    verdict: Verdict
+    trace: list[Event]
+    """Empty if none was asked for."""
+    schedule: Schedule
+    """What was run; with `record`, every outcome in it."""
 
 
 def simulate(
     scenario: Scenario, seed: int, nodes: int | None = None, *, trace: bool = False
 ) -> tuple[Verdict, list[Event]]:
-    """Run one seed to its end or to the first broken promise."""
-    cluster = cluster_for(scenario, seed, nodes, trace=trace)
+    """Run one seed."""
+    run = play(schedule_of(scenario, seed, nodes), trace=trace)
+    return run.verdict, run.trace
+
+
+def play(schedule: Schedule, *, trace: bool = False, record: bool = False, steps: int | None = None) -> Run:
+    """Run a schedule to its end, to the first broken promise, or through its first `steps` steps."""
+    scenario, chance = schedule.scenario, schedule.chance(record=record)
+    actors = {one.who: ACTORS[one.actor] for one in schedule.faulty}
+    cluster = Cluster(chance, schedule.powers, scenario.links, actors=actors, trace=trace)
+    cluster.steps_max = steps
     violation: Violation | None = None
     recovered_ms = -1
     try:
-        faults = Faults(cluster, scenario)
+        faults = Faults(cluster, schedule)
         cluster.start()
         faults.begin()
-        cluster.run(scenario.faults_ms)
+        cluster.run(schedule.calm_ms)
         faults.calm()
         if cluster.invariants.bounded:
             recovered_ms = _recovered(cluster, scenario)
     except Violation as found:
         violation = found
         cluster.record("violation", None, str(found))
+    except Stopped:
+        cluster.record("stopped", None, f"after {cluster.steps} steps")
+    verdict = _verdict(cluster, schedule, recovered_ms, violation)
+    if chance.taken is not None:
+        schedule = _recorded(schedule, chance.taken, cluster.elapsed_ms, verdict.promise)
+    return Run(verdict, cluster.trace or [], schedule)
+
+
+def _recorded(
+    schedule: Schedule, taken: dict[Moment, Outcome], until_ms: float, promise: str | None
+) -> Schedule:
+    """What happened until then, with every outcome by name."""
+    happened = [fault for fault in schedule.faults() if fault.at_ms <= until_ms]
+    unusual = [Unusual(place, came, outcome) for (place, came), outcome in taken.items()]
+    return replace(schedule, entries=(*happened, *unusual), recorded=True, promise=promise)
+
+
+def _verdict(cluster: Cluster, schedule: Schedule, recovered_ms: int, violation: Violation | None) -> Verdict:
     effects: Counter[str] = Counter()
     for validator in cluster.all:
         effects.update(validator.seen)
-    kinds = tuple(f"{v.name} {type(v).__name__}" for v in cluster.all if not v.honest)
-    verdict = Verdict(
-        seed=seed,
+    return Verdict(
+        seed=schedule.seed,
         nodes=len(cluster.validators),
-        faulty=kinds,
+        faulty=tuple(f"{v.name} {type(v).__name__}" for v in cluster.all if not v.honest),
         height=len(cluster.invariants.chain),
         delivered=cluster.delivered,
+        steps=cluster.steps,
         virtual_ms=int(cluster.elapsed_ms),
         recovered_ms=recovered_ms,
         effects=dict(sorted(effects.items())),
         promise=violation.promise if violation is not None else None,
         violation=str(violation) if violation is not None else None,
     )
-    return verdict, cluster.trace or []
 
 
 def _recovered(cluster: Cluster, scenario: Scenario) -> int:

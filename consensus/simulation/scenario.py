@@ -34,6 +34,11 @@ class Links(Data, frozen=True):
     loss: Share = 0.0
     duplication: Share = 0.0
 
+    @property
+    def usual_ms(self) -> float:
+        """What a message takes where nothing is left to chance."""
+        return (self.delay_min_ms + self.delay_max_ms) / 2
+
 
 class Partitions(Data, frozen=True):
     every_ms: Ms = 0

@@ -48,7 +48,7 @@ class Validator:
     def __init__(self, cluster: "Cluster", number: int, key: bytes, name: str) -> None:
         self.cluster, self.number, self.key, self.name = cluster, number, key, name
         self.link = number + 1
-        self.disk = Disk(cluster.random, cluster.at)
+        self.disk = Disk(number, cluster.chance, cluster.at)
         self.up = False
         self.life = 0
         self.clock_off_ms = 0
@@ -415,7 +415,8 @@ class Validator:
         pairs = cluster.validators.pairs()
         executed = happened.BlockExecuted(block.height, root, work, pairs)
         start = max(self._executing_ms, cluster.elapsed_ms)
-        self._executing_ms = start + cluster.random.uniform(0, 3) * self.disk.slowed
+        takes_ms = cluster.chance.between(("execute", self.number, block.height), 0, 3)
+        self._executing_ms = start + takes_ms * self.disk.slowed
         self.later(self._executing_ms - cluster.elapsed_ms, lambda: self.feed(executed))
 
     def strengthen_commit(self, effect: fx.StrengthenCommit) -> None:

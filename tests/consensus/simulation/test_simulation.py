@@ -6,9 +6,12 @@ import sys
 from hashlib import sha256
 
 import pytest
+from msgspec.structs import replace
 
 from consensus.simulation.byzantine import ACTORS
-from consensus.simulation.run import simulate
+from consensus.simulation.run import play, simulate
+from consensus.simulation.scenario import Links
+from consensus.simulation.schedule import Crash, Schedule, Unusual, schedule_of
 from consensus.simulation.timeline import lines
 from prsm_node.cli.simulate import load, shipped
 
@@ -61,6 +64,35 @@ def test_a_seed_gives_one_history_in_every_process_and_under_every_hash_seed() -
         for hash_seed in ("1", "2")
     }
     assert told == {f"{history(3)} {history(11)}\n"}
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_a_recorded_run_is_the_same_without_its_seed(seed: int) -> None:
+    recorded = play(schedule_of(MIXED, seed), trace=True, record=True)
+    again = play(replace(recorded.schedule, seed=seed + 1), trace=True)
+    assert again.trace == recorded.trace
+
+
+def test_a_fault_less_does_not_reshuffle_the_others() -> None:
+    """A draw depends on what it is about, so a shorter schedule is the same story with less in it."""
+
+    def outcomes(schedule: Schedule) -> dict[object, object]:
+        recorded = play(schedule, record=True).schedule.entries
+        return {(e.place, e.came): e.outcome for e in recorded if isinstance(e, Unusual)}
+
+    whole = schedule_of(replace(MIXED, links=Links()), 2)
+    first = outcomes(whole)
+    then = outcomes(replace(whole, entries=tuple(e for e in whole.entries if not isinstance(e, Crash))))
+    both = first.keys() & then.keys()
+    assert len(both) > 100
+    assert {moment: first[moment] for moment in both} == {moment: then[moment] for moment in both}
+
+
+def test_a_run_stops_after_as_many_steps_as_are_asked_for() -> None:
+    whole = play(schedule_of(MIXED, 3), trace=True)
+    short = play(schedule_of(MIXED, 3), trace=True, steps=500)
+    assert short.verdict.steps == 500
+    assert whole.trace[: len(short.trace) - 1] == short.trace[:-1]
 
 
 def test_a_block_that_was_voted_for_outlives_the_crash_of_all_who_have_it() -> None:

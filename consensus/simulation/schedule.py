@@ -1,0 +1,187 @@
+"""What befalls a cluster, as data: who is in it and what happens when, drawn from a seed or read.
+
+A schedule of a seed leaves messages, disks and the like to `Chance`; one that was recorded names each outcome
+that was not the usual one. Its length is the number of its events: every entry (a cut, a crash, a jump of a
+clock, a slow disk, a batch that is sealed, a message that is lost, doubled or does not take the usual time, a
+disk or an actor that does not do the usual), and every faulty validator.
+"""
+
+from collections.abc import Iterable
+from random import Random
+from typing import Annotated
+
+import msgspec
+
+from consensus.simulation.chance import Chance, Moment, Outcome
+from consensus.simulation.scenario import Actor, Data, Ms, Scenario, Shape
+
+EFFECTS_UNTIL_CRASH = 12
+"""A step has at most a dozen effects: a crash may fall between any two."""
+ENTRIES_MAX = 200_000
+"""Ten times what a minute of the largest cluster records."""
+
+At = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=61)]
+"""Of a process: with twins there are more than validators."""
+
+
+class Cut(Data, frozen=True, tag_field="event", tag="cut"):
+    """Links are cut in this shape until it heals, or until the next cut, which heals it first."""
+
+    at_ms: At
+    shape: Shape
+    members: Annotated[tuple[Number, ...], msgspec.Meta(max_length=62)]
+    for_ms: At
+
+
+class Crash(Data, frozen=True, tag_field="event", tag="crash"):
+    """A process ends after so many more effects, and starts again from what its disk kept."""
+
+    at_ms: At
+    who: Number
+    effects: Annotated[int, msgspec.Meta(ge=0, le=1_000)]
+    back_after_ms: At
+
+
+class Jump(Data, frozen=True, tag_field="event", tag="clock"):
+    """A clock is off by so much from here on."""
+
+    at_ms: At
+    who: Number
+    off_ms: Annotated[int, msgspec.Meta(ge=-3_600_000, le=3_600_000)]
+
+
+class Slow(Data, frozen=True, tag_field="event", tag="slow"):
+    """Disk and execution take so many times as long."""
+
+    at_ms: At
+    who: Number
+    factor: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+    for_ms: At
+
+
+class Seal(Data, frozen=True, tag_field="event", tag="seal"):
+    """A mempool closes a batch, if its lane has room."""
+
+    at_ms: At
+    who: Number
+    body: Annotated[int, msgspec.Meta(ge=1, le=2**32)]
+
+
+class Unusual(Data, frozen=True, tag_field="event", tag="unusual"):
+    """A draw that does not come out as usual: for a message the delays of its copies, none if it is lost."""
+
+    place: Annotated[tuple[str | int, ...], msgspec.Meta(min_length=1, max_length=16)]
+    came: Annotated[int, msgspec.Meta(ge=0, le=2**32)]
+    outcome: Annotated[tuple[At, ...], msgspec.Meta(max_length=2)]
+
+
+Fault = Cut | Crash | Jump | Slow | Seal
+Entry = Fault | Unusual
+
+
+class Faulty(Data, frozen=True):
+    """A validator that is made of an actor."""
+
+    who: Number
+    actor: Actor
+
+
+class Schedule(Data, frozen=True):
+    scenario: Scenario
+    """Its intervals are drawn already; the rest of it holds."""
+    seed: int
+    powers: Annotated[
+        tuple[Annotated[int, msgspec.Meta(ge=1, le=2**32)], ...], msgspec.Meta(min_length=1, max_length=31)
+    ]
+    faulty: tuple[Faulty, ...]
+    calm_ms: Ms
+    """When all heals."""
+    entries: Annotated[tuple[Entry, ...], msgspec.Meta(max_length=ENTRIES_MAX)]
+    recorded: bool = False
+    """Whether nothing is left to chance: what no entry names takes its usual outcome."""
+    promise: str | None = None
+    """What was broken."""
+
+    def events(self) -> int:
+        """How long it is (see above)."""
+        return len(self.entries) + len(self.faulty)
+
+    def faults(self) -> list[Fault]:
+        return [entry for entry in self.entries if not isinstance(entry, Unusual)]
+
+    def chance(self, *, record: bool = False) -> Chance:
+        """What messages, disks and actors meet."""
+        plan: dict[Moment, Outcome] | None = None
+        if self.recorded:
+            unusual = (entry for entry in self.entries if isinstance(entry, Unusual))
+            plan = {(entry.place, entry.came): entry.outcome for entry in unusual}
+        return Chance(self.seed, plan, record=record)
+
+
+def schedule_of(scenario: Scenario, seed: int, nodes: int | None = None) -> Schedule:
+    """Draw the cluster (how many, how strong, who is faulty) and what befalls it."""
+    drawn = Random(seed)
+    count = drawn.randint(scenario.nodes_min, scenario.nodes_max) if nodes is None else nodes
+    powers = tuple(drawn.randint(1, scenario.powers_max) for _ in range(count))
+    order = list(range(count))
+    drawn.shuffle(order)
+    faulty: list[Faulty] = []
+    if scenario.actors:
+        weight = 0
+        for i in order:
+            over = 3 * (weight + powers[i]) >= sum(powers)
+            if over and not scenario.over_a_third:
+                continue
+            weight += powers[i]
+            faulty.append(Faulty(i, drawn.choice(scenario.actors)))
+            if over:
+                break
+    twins = sum(one.actor == "twins" for one in faulty)
+    return Schedule(
+        scenario=scenario,
+        seed=seed,
+        powers=powers,
+        faulty=tuple(sorted(faulty, key=lambda one: one.who)),
+        calm_ms=scenario.faults_ms,
+        entries=tuple(_drawn(scenario, seed, count + twins)),
+    )
+
+
+def _drawn(scenario: Scenario, seed: int, processes: int) -> list[Fault]:
+    """Each kind from a stream of its own."""
+    until = scenario.faults_ms
+    found: list[Fault] = []
+
+    for drawn, at in _times("seal", seed, scenario.batch_every_ms, until + scenario.calm_bound_ms):
+        found.append(Seal(at, drawn.randrange(processes), len(found) + 1))
+    for drawn, at in _times("cut", seed, scenario.partitions.every_ms, until):
+        members = list(range(processes))
+        drawn.shuffle(members)
+        shape = drawn.choice(scenario.partitions.shapes)
+        for_ms = _ms(drawn.uniform(0.1, 1) * scenario.partitions.for_ms)
+        found.append(Cut(at, shape, tuple(members), for_ms))
+    for drawn, at in _times("crash", seed, scenario.crashes.every_ms, until):
+        back = _ms(drawn.uniform(0.05, 1) * scenario.crashes.down_ms + 50)
+        found.append(Crash(at, drawn.randrange(processes), drawn.randint(0, EFFECTS_UNTIL_CRASH), back))
+    for drawn, at in _times("clock", seed, scenario.clocks.every_ms, until):
+        off = drawn.randint(-1, 1) * drawn.randint(0, scenario.clocks.jump_ms)
+        found.append(Jump(at, drawn.randrange(processes), off))
+    for drawn, at in _times("slow", seed, scenario.slowness.every_ms, until):
+        for_ms = _ms(drawn.uniform(0.1, 1) * scenario.slowness.for_ms)
+        found.append(Slow(at, drawn.randrange(processes), scenario.slowness.factor, for_ms))
+    return sorted(found, key=lambda fault: fault.at_ms)
+
+
+def _times(kind: str, seed: int, every_ms: int, until_ms: int) -> Iterable[tuple[Random, float]]:
+    if not every_ms:
+        return
+    drawn = Random(f"{kind} {seed}")
+    at = drawn.uniform(0, 2) * every_ms
+    while at < until_ms:
+        yield drawn, _ms(at)
+        at += drawn.uniform(0.2, 1.8) * every_ms
+
+
+def _ms(time: float) -> float:
+    return round(time, 3)
