@@ -1,6 +1,7 @@
 """consensus_host's Outbox over network.Links: link numbers on one side, links on the other."""
 
-from prsm_node.network.asking import PeerFault
+from prsm_node.consensus_host.outbox import Refusal
+from prsm_node.network.asking import Busy, Late, NotFound, PeerFault
 from prsm_node.network.links import Links
 from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import Wanted
@@ -47,10 +48,20 @@ class PeerOutbox:
         return [link.number for link in links if link.number != besides]
 
     async def ask(self, link: int, wanted: Wanted, deadline_s: float) -> bytes | None:
+        answer = await self.request(link, wanted, deadline_s)
+        return None if isinstance(answer, Refusal) else answer
+
+    async def request(self, link: int, wanted: Wanted, deadline_s: float) -> bytes | Refusal:
         try:
             return await self._links.ask(link, wanted, deadline_s)
+        except NotFound:
+            return Refusal.ABSENT
+        except Busy:
+            return Refusal.BUSY
+        except Late:
+            return Refusal.LATE
         except (PeerFault, LookupError):
-            return None
+            return Refusal.GONE
 
     def fault(self, link: int, reason: str) -> None:
         key = self._links.key_of(link)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import trio
 
+from consensus.blocks import Block
 from consensus.certificates import votes_of
 from consensus.votes import Vote
 from prsm_node.consensus_host.batch_store import BatchStore
@@ -27,6 +29,7 @@ from prsm_node.wire.payloads import (
     CertificateWanted,
     Committed,
     GenesisWanted,
+    HeadersWanted,
     SequenceWanted,
     SessionWanted,
     SignedWanted,
@@ -34,6 +37,10 @@ from prsm_node.wire.payloads import (
 
 BLOCKS_BYTES_MAX = 4 << 20
 """Of one answer to BlocksWanted: 8 answers under way are 32 MiB."""
+# Encoded, a header takes so much and so much more a tip, at most.
+HEADER_BYTES, TIP_BYTES = 256, 80
+# Between two checkpoints of the loop: 1 ms of headers, and of full blocks 2 ms.
+HEADERS_AT_ONCE, BLOCKS_AT_ONCE = 64, 8
 DECISIONS_LOOKED_AT = 64
 """For the last vote of a key. One that is silent for longer has nothing at stake at the heights to come."""
 
@@ -48,11 +55,17 @@ class SyncedBlock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
 _encode = msgspec.msgpack.Encoder().encode
 _synced = msgspec.msgpack.Decoder(tuple[SyncedBlock, ...])
+_headers = msgspec.msgpack.Decoder(tuple[Block, ...])
 
 
 def decode_synced(answer: bytes) -> tuple[SyncedBlock, ...]:
     """Raise one of UNREADABLE."""
     return _synced.decode(answer)
+
+
+def decode_headers(answer: bytes) -> tuple[Block, ...]:
+    """Raise one of UNREADABLE."""
+    return _headers.decode(answer)
 
 
 class Answers:
@@ -80,6 +93,10 @@ class Answers:
         """Return the body of an answer, or None. Raises nothing over what a peer asks."""
         if isinstance(wanted, SessionWanted):
             return await self._sessions.answer(link, wanted)
+        if isinstance(wanted, HeadersWanted):
+            return await self._headers(link, wanted)
+        if isinstance(wanted, BlocksWanted):
+            return await self._blocks(link, wanted)
         return ANSWERS[type(wanted)](self, link, wanted)
 
     def _batch(self, link: int, wanted: BatchWanted) -> bytes | None:
@@ -111,7 +128,7 @@ class Answers:
         stored = self._state.block(height)
         return Committed(stored.record.block, stored.commit) if stored is not None else None
 
-    def _blocks(self, link: int, wanted: BlocksWanted) -> bytes | None:
+    async def _blocks(self, link: int, wanted: BlocksWanted) -> bytes | None:
         found: list[SyncedBlock] = []
         size = 0
         for height in range(wanted.from_height, wanted.from_height + wanted.count):
@@ -124,6 +141,24 @@ class Answers:
                 break
             batches = tuple(Batch(record.header, record.body) for record in records)
             found.append(SyncedBlock(Committed(stored.record.block, stored.commit), batches))
+            if len(found) % BLOCKS_AT_ONCE == 0:
+                # A validator that serves who is far behind must not miss its own rounds.
+                await trio.lowlevel.checkpoint()
+        return _encode(tuple(found)) if found else None
+
+    async def _headers(self, link: int, wanted: HeadersWanted) -> bytes | None:
+        found: list[Block] = []
+        size = 0
+        for height in range(wanted.height, max(0, wanted.height - wanted.count), -1):
+            header = self._state.header(height)
+            if header is None:
+                break
+            size += HEADER_BYTES + TIP_BYTES * len(header.tips)
+            if found and size > BLOCKS_BYTES_MAX:
+                break
+            found.append(header)
+            if len(found) % HEADERS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
         return _encode(tuple(found)) if found else None
 
     def _genesis_document(self, link: int, wanted: GenesisWanted) -> bytes | None:
@@ -160,7 +195,6 @@ class Answers:
 
 ANSWERS: dict[type[Any], Callable[[Answers, int, Any], bytes | None]] = {
     BatchWanted: Answers._batch,
-    BlocksWanted: Answers._blocks,
     CertificateWanted: Answers._certificate,
     BlockWanted: Answers._block,
     GenesisWanted: Answers._genesis_document,

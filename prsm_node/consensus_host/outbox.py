@@ -1,9 +1,23 @@
 """What consensus_host needs of a network; node.py hands one in."""
 
+from enum import Enum
 from typing import Protocol
 
 from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import Wanted
+
+
+class Refusal(Enum):
+    """Why a question got no answer."""
+
+    ABSENT = "absent"
+    """The peer says that it does not have it."""
+    BUSY = "busy"
+    """The peer has sent us enough for now; later it may answer."""
+    LATE = "late"
+    """Nothing came within the deadline; counted as the peer's fault already."""
+    GONE = "gone"
+    """The link ended, or the answer broke its bounds, which is counted already."""
 
 
 class Outbox(Protocol):
@@ -26,6 +40,9 @@ class Outbox(Protocol):
 
     async def ask(self, link: int, wanted: Wanted, deadline_s: float) -> bytes | None:
         """Return the answer's body, None where the peer has none, is late or is gone."""
+
+    async def request(self, link: int, wanted: Wanted, deadline_s: float) -> bytes | Refusal:
+        """Return the answer's body, or why there is none: for who asks many and chooses among them."""
 
     def fault(self, link: int, reason: str) -> None:
         """Score a peer down, and count why."""

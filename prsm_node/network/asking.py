@@ -15,7 +15,16 @@ from prsm_node.network.answer_budget import WAIT_MAX_S
 from prsm_node.network.link import Link
 from prsm_node.wire.frames import encode_message
 from prsm_node.wire.kinds import Kind
-from prsm_node.wire.payloads import PART_BYTES_MAX, PARTS_MAX, BlocksWanted, Request, Response, Wanted
+from prsm_node.wire.payloads import (
+    PART_BYTES_MAX,
+    PARTS_MAX,
+    BlocksWanted,
+    HeadersWanted,
+    Outcome,
+    Request,
+    Response,
+    Wanted,
+)
 
 ANSWER_BYTES_MAX = PART_BYTES_MAX * PARTS_MAX
 # 16 questions a link: a syncing peer asks for 16 ranges of blocks at once; more wait on its side.
@@ -38,6 +47,14 @@ class PeerFault(Exception):
 
 class NotFound(PeerFault):
     """The peer answered that it does not have it, which is no fault of its own."""
+
+
+class Busy(PeerFault):
+    """The peer may have it and does not give it now: our budget there is spent. No fault: ask again later."""
+
+
+class Late(PeerFault):
+    """No answer came within the deadline."""
 
 
 class AskingOwner(Protocol):
@@ -80,7 +97,7 @@ class Asking:
         """Link -> who has a large answer on its way there."""
 
     async def ask(self, link: Link, wanted: Wanted, deadline_s: float, bytes_max: int) -> bytes:
-        """Return the answer. Raise NotFound, or PeerFault where it is late, too large, or the link ends.
+        """Return the answer. Raise NotFound, Busy, Late, or PeerFault where it is too large or the link ends.
 
         Cancelling forgets the question, no more.
         """
@@ -99,7 +116,7 @@ class Asking:
                 self._late[link.number] = max(number, self._late.get(link.number, 0))
         if question.result is None:
             self._owner.fault(link, "late_answer")
-            raise PeerFault(link, f"gave no answer to {type(wanted).__name__} within {deadline_s} s")
+            raise Late(link, f"gave no answer to {type(wanted).__name__} within {deadline_s} s")
         if isinstance(question.result, PeerFault):
             raise question.result
         return question.result
@@ -112,8 +129,11 @@ class Asking:
                 if response.id > self._late.get(link.number, 0):
                     self._owner.fault(link, "unasked_response")
                 continue
-            if not response.found:
-                question.end(NotFound(link, "does not have it"))
+            if response.outcome is not Outcome.FOUND:
+                absent = response.outcome is Outcome.ABSENT
+                question.end(
+                    NotFound(link, "does not have it") if absent else Busy(link, "has sent us enough for now")
+                )
                 continue
             question.size += len(response.body)
             if response.part != len(question.parts) or question.size > question.bytes_max:
@@ -130,7 +150,7 @@ class Asking:
             busy = self._answering.get(link.number, 0)
             if busy >= ANSWERS_AT_ONCE:
                 self._owner.fault(link, "requests_over_bound")
-                link.send(Kind.RESPONSE, encode_message(Response(request.id, False, 0, 1, b"")))
+                self._refuse(link, request.id, Outcome.BUSY)
                 continue
             self._answering[link.number] = busy + 1
             self._owner.start_soon(self._work, link, request)
@@ -143,7 +163,7 @@ class Asking:
         self._late.pop(link.number, None)
 
     async def _work(self, link: Link, request: Request) -> None:
-        if not isinstance(request.wanted, BlocksWanted):
+        if not isinstance(request.wanted, BlocksWanted | HeadersWanted):
             await self._reply(link, request)
             return
         # Megabytes for 40 bytes: one at a time, so that a link that does not read holds one answer.
@@ -155,25 +175,33 @@ class Asking:
                 self._answered(link)
 
     async def _reply(self, link: Link, request: Request) -> None:
-        body: bytes | None = None
         try:
-            if await self._may_answer(link):
-                with trio.move_on_after(ANSWER_S):
-                    body = await self._answer(link, request.wanted)
-                if body is not None and len(body) > ANSWER_BYTES_MAX:
-                    body = None
-                self._owner.charge(link, len(body or b""))
-            await self._send(link, request.id, body)
+            if not await self._may_answer(link):
+                self._refuse(link, request.id, Outcome.BUSY)
+                return
+            with trio.move_on_after(ANSWER_S) as scope:
+                body = await self._answer(link, request.wanted)
+            if scope.cancelled_caught:
+                self._owner.count("answer_failed")
+                self._refuse(link, request.id, Outcome.BUSY)
+                return
+            if body is not None and len(body) > ANSWER_BYTES_MAX:
+                body = None
+            self._owner.charge(link, len(body or b""))
+            if body is None:
+                self._refuse(link, request.id, Outcome.ABSENT)
+            else:
+                await self._send(link, request.id, body)
         except AssertionError as error:
             self._owner.broken(error)
         except Exception:
             self._owner.count("answer_failed")  # ours, not the peer's
-            await self._send(link, request.id, None)
+            self._refuse(link, request.id, Outcome.BUSY)
         finally:
             self._answered(link)
 
     async def _may_answer(self, link: Link) -> bool:
-        """Wait until the peer's budget has no debt; False where that takes too long, and it is told so."""
+        """Wait until the peer's budget has no debt; False where that takes too long."""
         if self._owner.answer_wait_s(link) == 0.0:
             return True
         self._owner.count("answers_delayed")
@@ -193,13 +221,14 @@ class Asking:
         else:
             self._large.pop(link.number, None)
 
-    async def _send(self, link: Link, number: int, body: bytes | None) -> None:
-        if body is None:
-            link.send(Kind.RESPONSE, encode_message(Response(number, False, 0, 1, b"")))
-            return
+    def _refuse(self, link: Link, number: int, outcome: Outcome) -> None:
+        link.send(Kind.RESPONSE, encode_message(Response(number, outcome, 0, 1, b"")))
+
+    async def _send(self, link: Link, number: int, body: bytes) -> None:
         parts = max(1, -(-len(body) // PART_BYTES_MAX))
         for part in range(parts):
             await link.outbox.wait_below(Kind.RESPONSE, PARTS_QUEUED_BYTES)
             piece = body[part * PART_BYTES_MAX : (part + 1) * PART_BYTES_MAX]
-            if not link.send(Kind.RESPONSE, encode_message(Response(number, True, part, parts, piece))):
+            message = encode_message(Response(number, Outcome.FOUND, part, parts, piece))
+            if not link.send(Kind.RESPONSE, message):
                 return

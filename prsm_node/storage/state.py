@@ -355,6 +355,11 @@ class State:
         """Return a proof under the last executed block's root; `ledger.roots.verify_account` checks it."""
         return self._accounts.proof(address, self._head.others)
 
+    def header(self, height: int) -> Block | None:
+        """Return a decided block without its certificate, None where it is not executed here."""
+        record = self._blocks.block(height)
+        return None if record is None else record.block
+
     def block(self, height: int) -> StoredBlock | None:
         record = self._blocks.block(height)
         commit = None if record is None else self._blocks.commit(height)

@@ -5,6 +5,7 @@ Here are the ones that belong to a link: greetings, heartbeats, requests and the
 msgpack arrays; a field is never taken away or given another meaning: a new version of the frame is made.
 """
 
+from enum import IntEnum
 from typing import Annotated
 
 import msgspec
@@ -15,6 +16,7 @@ from consensus.bounds import Digest, Height, Sequence, Signature, ValidatorKey
 from consensus.certificates import Certificate
 from consensus.dissemination.batches import BatchHeader
 from consensus.signing import SignedKind, signed_bytes
+from prsm_node.errors import UNREADABLE as UNREADABLE
 from prsm_node.ledger.transactions import TRANSACTION_BYTES_MAX
 
 # 2,000 transfers of 250 bytes; a batch closes at 64 KB unless a lane lags behind its senders.
@@ -24,13 +26,13 @@ BATCH_BODY_BYTES_MAX = 512 * 1024
 PART_BYTES_MAX = 256 * 1024
 PARTS_MAX = 64
 BLOCKS_WANTED_MAX = 64
+# 1,024 headers of four validators are 0.4 MB; of 256 that all advance, the answer's bound in bytes cuts it.
+HEADERS_WANTED_MAX = 1_024
 ADDRESS_LENGTH_MAX = 256  # /dns4/<253 characters at most>/tcp/... is rarer than a bound is useful
 ADDRESSES_MAX = 8  # of one node
 PEERS_MAX = 64  # addresses in one PEERS message
 GOSSIP_BYTES_MAX = 64 * 1024
 DIGESTS_MAX = 1_024  # in one HAVE or WANT: 35 KB
-UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-"""What decoding a peer's bytes may raise: what nests too deep for msgspec is no DecodeError."""
 
 Challenge = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Instance = Annotated[bytes, Meta(min_length=8, max_length=8)]
@@ -164,6 +166,14 @@ class SessionWanted(Message, frozen=True, tag=8):
     challenge: Challenge
 
 
+class HeadersWanted(Message, frozen=True, tag=9):
+    """Decided blocks without their certificates, by height and downwards from the one given, so that each
+    names the next by its parent; fewer than `count` is a good answer."""
+
+    height: Height
+    count: Annotated[int, Meta(ge=1, le=HEADERS_WANTED_MAX)]
+
+
 Wanted = (
     BatchWanted
     | BlocksWanted
@@ -173,6 +183,7 @@ Wanted = (
     | SequenceWanted
     | SignedWanted
     | SessionWanted
+    | HeadersWanted
 )
 
 
@@ -183,11 +194,21 @@ class Request(Message, frozen=True):
     wanted: Wanted
 
 
+class Outcome(IntEnum):
+    """What became of a question."""
+
+    ABSENT = 0
+    """The answerer does not have it."""
+    FOUND = 1
+    BUSY = 2
+    """It may have it, but not for this asker now: the asker's budget is spent. Ask again later."""
+
+
 class Response(Message, frozen=True):
-    """RESPONSE: one part of the answer to a request, in order; `found` False has one empty part."""
+    """RESPONSE: one part of the answer to a request, in order; all but FOUND have one empty part."""
 
     id: RequestId
-    found: bool
+    outcome: Outcome
     part: Annotated[int, Meta(ge=0, lt=PARTS_MAX)]
     parts: Annotated[int, Meta(ge=1, le=PARTS_MAX)]
     body: Annotated[bytes, Meta(max_length=PART_BYTES_MAX)]

@@ -41,6 +41,7 @@ from prsm_node.wire.payloads import (
     Committed,
     GenesisWanted,
     Gossip,
+    Outcome,
     Request,
     Response,
     SequenceWanted,
@@ -362,7 +363,7 @@ async def test_requests_in_floods_are_answered_within_bounds(target: Target) -> 
             await peer.say(Kind.REQUEST, *asked)
     async with target.attacked(FAULT + "unasked_response") as peer:
         for number in range(20):
-            await peer.say(Kind.RESPONSE, Response(number + 1, True, 0, 64, b"unasked" * 1_000))
+            await peer.say(Kind.RESPONSE, Response(number + 1, Outcome.FOUND, 0, 64, b"unasked" * 1_000))
     # A reader that stalls costs one answer at a time.
     async with target.attacked() as peer:
         peer.reads = False

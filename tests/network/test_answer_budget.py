@@ -5,7 +5,7 @@ import trio
 
 from prsm_node.network import asking
 from prsm_node.network.answer_budget import BURST_S, CHARGE_MIN, MIB, NODES_MAX, AnswerBudget, AnswerBytes
-from prsm_node.network.asking import NotFound
+from prsm_node.network.asking import Busy
 from prsm_node.network.gossip import Gossiper
 from prsm_node.network.link import Link
 from prsm_node.network.token_bucket import TokenBucket
@@ -90,7 +90,7 @@ async def test_who_asks_beyond_its_budget_waits_and_then_is_refused_with_a_reaso
         began = trio.current_time()
         assert await stranger.links.ask(link, GenesisWanted(), 5) == genesis
         # 200,000 bytes of debt are 2 s, and more than it may wait: refused.
-        with pytest.raises(NotFound):
+        with pytest.raises(Busy):
             await stranger.links.ask(link, GenesisWanted(), 5)
         assert first.links.counters["answers_refused.over_budget"] == 1
         assert first.links.scores.faults["answers_over_budget"] == 1

@@ -23,7 +23,7 @@ from prsm_node.network.link import Link
 from prsm_node.network.outbox import QUEUE_BYTES_MAX
 from prsm_node.wire.frames import FrameSealer, Reason, encode_message
 from prsm_node.wire.kinds import FRAME_BYTES_MAX, KINDS, Kind, Priority
-from prsm_node.wire.payloads import BlocksWanted, Request, Response, Wanted
+from prsm_node.wire.payloads import BlocksWanted, Outcome, Request, Response, Wanted
 from prsm_node.wire.stream import on_stream
 from tests.network.nodes import NETWORK, Node, Rogue, config, key, running, start, until
 from tests.wire.samples import SAMPLES
@@ -172,7 +172,8 @@ async def test_answers_nobody_asked_for_are_faults() -> None:
     async with running() as nursery:
         node = await start(nursery, 1, config(heartbeat_s=5))
         async with Rogue(9).linked(node) as rogue:
-            await rogue.write(on_stream(rogue.seal(Kind.RESPONSE, Response(77, True, 0, 1, b"here"))))
+            unasked = Response(77, Outcome.FOUND, 0, 1, b"here")
+            await rogue.write(on_stream(rogue.seal(Kind.RESPONSE, unasked)))
             await until(lambda: node.links.scores.faults["unasked_response"] == 1)
 
 

@@ -13,6 +13,7 @@ from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_diges
 from consensus.signing import SignedKind, signed_prefix
 from consensus.votes import VoteKind
 from prsm_node.consensus_host.answers import SyncedBlock
+from prsm_node.consensus_host.outbox import Refusal
 from prsm_node.identity.addresses import address_of
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.ledger.transactions import Transfer, unsigned_bytes, with_signature
@@ -62,6 +63,10 @@ class Peers:
         self.asked.append(link)
         await trio.lowlevel.checkpoint()
         return self.answers[link]
+
+    async def request(self, link: int, wanted: Wanted, deadline_s: float) -> bytes | Refusal:
+        answer = await self.ask(link, wanted, deadline_s)
+        return Refusal.ABSENT if answer is None else answer
 
     def fault(self, link: int, reason: str) -> None:
         self.faults.append((link, reason))

@@ -147,7 +147,9 @@ def test_the_largest_messages_fit_their_frames() -> None:
     header = SAMPLES[Kind.BATCH][0].header
     largest = {
         Kind.BATCH: payloads.Batch(header, bytes(payloads.BATCH_BODY_BYTES_MAX)),
-        Kind.RESPONSE: payloads.Response(2**62, True, 63, 64, bytes(payloads.PART_BYTES_MAX)),
+        Kind.RESPONSE: payloads.Response(
+            2**62, payloads.Outcome.FOUND, 63, 64, bytes(payloads.PART_BYTES_MAX)
+        ),
         Kind.GOSSIP: payloads.Gossip(255, bytes(payloads.GOSSIP_BYTES_MAX)),
         Kind.HAVE: (bytes(32),) * payloads.DIGESTS_MAX,
         Kind.PEERS: ("x" * payloads.ADDRESS_LENGTH_MAX,) * payloads.PEERS_MAX,
