@@ -14,7 +14,7 @@ from consensus.bounds import VALIDATORS_MAX, Height, ValidatorKey
 from consensus.certificates import Certificate
 from consensus.light import LightBlock, LightFault, Trusted, advance
 from consensus.validators import POWER_TOTAL_MAX, ValidatorSet
-from prsm_node.errors import OperatorError
+from prsm_node.errors import UNREADABLE, OperatorError
 from prsm_node.genesis import Genesis
 from prsm_node.identity.addresses import account_text, parse_account
 from prsm_node.identity.bech32m import MalformedText
@@ -87,7 +87,7 @@ def read(path: Path) -> ProvenAccount:
         raise ProofFault(f"{path} is larger than {FILE_BYTES_MAX} bytes, so it is no account proof")
     try:
         return msgspec.json.decode(text, type=ProvenAccount)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ProofFault(f"{path} is no account proof: {error}") from None
 
 

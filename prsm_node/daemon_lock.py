@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from prsm_node.errors import OperatorError
+from prsm_node.errors import UNREADABLE, OperatorError
 from prsm_node.home import Home
 
 RECORD_BYTES_MAX: Final = 16_384
@@ -84,5 +84,5 @@ def running(home: Home) -> DaemonRecord | None:
                 pass
         with home.daemon_record.open("rb") as file:
             return msgspec.json.decode(file.read(RECORD_BYTES_MAX), type=DaemonRecord)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, *UNREADABLE):
         return None

@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import msgspec
 
 from consensus.bounds import VALIDATORS_MAX, TimeMs, ValidatorKey
-from prsm_node.errors import OperatorError
+from prsm_node.errors import UNREADABLE, OperatorError
 from prsm_node.identity.addresses import account_text, parse_account, parse_validator, validator_text
 from prsm_node.identity.bech32m import MalformedText
 from prsm_node.ledger.parameters import Parameters
@@ -100,7 +100,7 @@ def decode(data: bytes) -> Genesis:
         raise GenesisError(f"the genesis is {len(data)} bytes; at most {DOCUMENT_BYTES_MAX} are allowed")
     try:
         made = msgspec.msgpack.decode(data, type=Genesis)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except UNREADABLE as error:
         raise GenesisError(f"the genesis cannot be read: {error}") from None
     _check(made)
     if made.encoded != data:
@@ -145,7 +145,7 @@ def from_document(text: bytes) -> Genesis:
         raise GenesisError(f"the genesis is {len(text)} bytes; at most {DOCUMENT_BYTES_MAX} are allowed")
     try:
         document = msgspec.json.decode(text, type=_Document)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except UNREADABLE as error:
         raise GenesisError(f"the genesis cannot be read: {error}") from None
     validators = [
         (_parsed(parse_validator, v.key, f"validators[{i}].key"), v.power, v.name)

@@ -12,7 +12,7 @@ import msgspec
 
 from consensus.bounds import Digest, Height, TimeMs
 from prsm_node.config import DIALLABLE
-from prsm_node.errors import OperatorError
+from prsm_node.errors import UNREADABLE, OperatorError
 from prsm_node.identity import base58
 
 PREFIX: Final = "prsm-invite-1"
@@ -68,7 +68,7 @@ def decode(text: str) -> Invite:
         raise InviteError("the invite was cut off or mistyped: it does not fit its checksum; copy it again")
     try:
         return msgspec.msgpack.decode(content, type=Invite)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except UNREADABLE as error:
         raise InviteError(f"the invite can't be read: {error}; ask for a new one") from None
 
 

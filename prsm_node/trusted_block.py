@@ -11,7 +11,7 @@ import msgspec
 
 from consensus.blocks import Block, block_digest
 from consensus.bounds import Digest, Height, TimeMs
-from prsm_node.errors import OperatorError
+from prsm_node.errors import UNREADABLE, OperatorError
 from prsm_node.identity import private_files
 from prsm_node.invite import DAY_MS, Invite
 
@@ -77,7 +77,7 @@ def load(path: Path) -> TrustedBlock | None:
             {"height": document.height, "hash": bytes.fromhex(document.hash), "time_ms": document.time_ms},
             TrustedBlock,
         )
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (*UNREADABLE, ValueError) as error:
         raise UntrustedChain(f"{path} can't be read: {error}; join again with a new invite") from None
 
 

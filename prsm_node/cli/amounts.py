@@ -17,7 +17,7 @@ def parse_ftns(text: str) -> int:
     """Return the base units of `1.5`; raise OperatorError. No floats are involved."""
     match = _WRITTEN.fullmatch(text.strip())
     if match is None:
-        raise OperatorError(f"{text!a} is no amount; write it as 1.5, with at most {DECIMALS} decimals")
+        raise OperatorError(f"{text[:40]!a} is no amount; write it as 1.5, with at most {DECIMALS} decimals")
     whole, fraction = match.group(1), match.group(2) or ""
     amount = int(whole) * BASE_UNITS + int(fraction.ljust(DECIMALS, "0"))
     if amount > AMOUNT_MAX:

@@ -24,6 +24,7 @@ from prsm_node.control.protocol import (
     framed,
     short_path,
 )
+from prsm_node.errors import UNREADABLE
 
 T = TypeVar("T")
 ANSWER_S = 10.0
@@ -110,7 +111,7 @@ class Client:
             ) from None
         except OSError as error:
             raise NoDaemon("gone", f"the daemon at {self._path} went away: {error.strerror}") from None
-        except (MalformedMessage, msgspec.DecodeError) as error:
+        except (MalformedMessage, *UNREADABLE) as error:
             raise ControlError("malformed", f"the daemon at {self._path} answered {error}") from None
 
     def _next_response(self) -> Response:

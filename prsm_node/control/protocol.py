@@ -13,7 +13,7 @@ from typing import Annotated
 
 import msgspec
 
-from prsm_node.errors import OperatorError
+from prsm_node.errors import UNREADABLE, OperatorError
 
 SOCKET_NAME = "core.sock"
 # A block of 30,000 transactions lists 32 bytes for each, with 34 to spare a hash in msgpack: 1.0 MB.
@@ -80,7 +80,7 @@ def decode_request(message: bytes) -> Request:
     """Raise MalformedMessage."""
     try:
         return _request_decoder.decode(message)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise MalformedMessage(f"not [id, method, params] in msgpack: {error}") from None
 
 
@@ -88,7 +88,7 @@ def decode_response(message: bytes) -> Response:
     """Raise MalformedMessage."""
     try:
         return _response_decoder.decode(message)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise MalformedMessage(f"not [id, kind, payload] in msgpack: {error}") from None
 
 

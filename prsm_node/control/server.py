@@ -26,7 +26,7 @@ from prsm_node.control.protocol import (
     framed,
     short_path,
 )
-from prsm_node.errors import OperatorError
+from prsm_node.errors import UNREADABLE, OperatorError
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus  # libp2p brings these stubs, which hide trio's own
@@ -173,7 +173,7 @@ class _Connection:
 
         try:
             params = msgspec.msgpack.decode(request.params, type=method.params)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             return Kind.ERROR, Refusal("bad_params", f"`{request.method}`: {error}")
         try:
             return Kind.RESULT, await method.call(params, emit)

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from prsm_node.errors import OperatorError
+from prsm_node.errors import UNREADABLE, OperatorError
 from prsm_node.identity import private_files
 from prsm_node.identity.ed25519 import SEED_BYTES, SigningKey
 from prsm_node.identity.passphrases import Passphrase, PassphraseError, Scrypt
@@ -127,7 +127,7 @@ def _read(path: Path) -> KeyFile:
     data = private_files.read(path, FILE_BYTES_MAX)
     try:
         file = msgspec.json.decode(data, type=KeyFile)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except UNREADABLE as error:
         raise KeystoreError(f"{path} is no key file: {error}; put it back from a backup") from None
     if not file.scrypt.affordable():
         raise KeystoreError(

@@ -5,6 +5,7 @@ same (https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md). Nothing
 that talk to a running node parse addresses too.
 """
 
+import re
 from ipaddress import ip_address
 
 import msgspec
@@ -13,6 +14,7 @@ _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
 # Identity multihash of 36 bytes, holding the protobuf {type: Ed25519, data: 32 bytes}.
 _PEER_ID_PREFIX = bytes.fromhex("002408011220")
+_HOST = re.compile(r"[0-9A-Za-z.:-]{1,253}", re.ASCII)
 _HOSTS = ("ip4", "ip6", "dns", "dns4", "dns6")
 PEER_ID_LENGTH_MAX = 64
 
@@ -68,18 +70,19 @@ def node_key_of_bytes(peer_id: bytes) -> bytes:
 
 def parse_address(text: str) -> Address:
     """Raise ValueError, in a sentence with the remedy, where `text` is no address of the form above."""
+    shown = repr(text[:300])
     parts = text.split("/")
     if len(parts) not in (5, 7) or parts[0] != "" or parts[1] not in _HOSTS or parts[3] != "tcp":
-        raise ValueError(f"{text!r} is no address; write it as /ip4/203.0.113.7/tcp/7100/p2p/12D3KooW...")
+        raise ValueError(f"{shown} is no address; write it as /ip4/203.0.113.7/tcp/7100/p2p/12D3KooW...")
     family, host = parts[1], parts[2]
-    if not 0 < len(host) <= 253:
-        raise ValueError(f"{text!r} has no host of 1 to 253 characters")
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{shown} has no host of 1 to 253 letters, digits, dots, colons and hyphens")
     if family in ("ip4", "ip6") and ip_address(host).version != int(family[2]):
         raise ValueError(f"{host} is not an address of {family}")
     if not (parts[4].isascii() and parts[4].isdecimal() and len(parts[4]) <= 5 and int(parts[4]) <= 65_535):
-        raise ValueError(f"{text!r} has port {parts[4]!r}; choose a number from 0 to 65535")
+        raise ValueError(f"{shown} has port {parts[4][:20]!r}; choose a number from 0 to 65535")
     if len(parts) == 5:
         return Address(family, host, int(parts[4]))
     if parts[5] != "p2p":
-        raise ValueError(f"{text!r} has /{parts[5]}/ where /p2p/ belongs")
+        raise ValueError(f"{shown} has /{parts[5][:20]}/ where /p2p/ belongs")
     return Address(family, host, int(parts[4]), node_key_of(parts[6]))

@@ -9,6 +9,7 @@ import msgspec
 
 from prsm_node.wire.frames import FrameJudge, FrameRejected
 from prsm_node.wire.kinds import KINDS, Kind
+from prsm_node.wire.payloads import UNREADABLE
 
 
 def describe(raw: bytes, network: bytes | None = None) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def describe(raw: bytes, network: bytes | None = None) -> dict[str, Any]:
     shown: dict[str, Any] = {"bytes": len(raw)}
     try:
         fields = msgspec.msgpack.decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         fields = None
         shown["undecodable"] = str(error)
     if isinstance(fields, list) and len(fields) == 7:
