@@ -1,7 +1,6 @@
 """A running node as its control socket shows it: reads of state, links and mempool, and submission."""
 
 import os
-import time
 from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -52,7 +51,8 @@ class RunningNode:
 
     def __init__(self, node: "Node", listen: tuple[str, ...]) -> None:
         self._node = node
-        self._listen = list(listen)
+        self.listen = list(listen)
+        """The addresses bound."""
         self._submitted: OrderedDict[bytes, float] = OrderedDict()
         self._latencies: deque[float] = deque(maxlen=FINALITY_SAMPLES)
         node.on_final(self._time_finality)
@@ -64,7 +64,7 @@ class RunningNode:
         host = node.host
         p50, p99 = self._percentiles()
         voting = host.replica.voting and not host.stopped_because
-        why = "" if voting else host.stopped_because or node.not_voting_because
+        why = "" if voting else host.stopped_because or node.voting.not_because
         return StatusView(
             node_id=peer_id(node.node_key.public),
             name=node.config.node.name,
@@ -83,13 +83,13 @@ class RunningNode:
             mempool=node.mempool.stats().items,
             finality_p50_ms=p50,
             finality_p99_ms=p99,
-            listen=self._listen,
+            listen=self.listen,
             pid=os.getpid(),
             started_ms=node.started_ms,
         )
 
     def peers(self) -> list[PeerView]:
-        now_s, now_ms = self._node.links.clock(), time.time() * 1000
+        now_s, now_ms = self._node.links.clock(), self._node.machine.now_ms()
         return [
             PeerView(
                 node_id=view.node_id,
@@ -235,7 +235,7 @@ class RunningNode:
         )
 
     async def _executed_block(self, height: int) -> StoredBlock:
-        await self._node.executed(height)
+        await self._node.chain.executed(height)
         stored = self._node.state.block(height)
         assert stored is not None, f"block {height} is executed and not there"
         return stored
@@ -250,7 +250,7 @@ class RunningNode:
     # --- submission and finality ------------------------------------------------------------------
 
     async def submit(self, transactions: list[bytes]) -> list[tuple[bool, str]]:
-        at = time.monotonic()
+        at = self._node.machine.clock()
         answers = []
         for admission in await self._node.mempool.submit(transactions, 0):
             if admission.accepted:
@@ -282,7 +282,7 @@ class RunningNode:
         return self._node.on_final(told)
 
     def _time_finality(self, final: Final) -> None:
-        now = time.monotonic()
+        now = self._node.machine.clock()
         for digest in final.execution.executed.hashes:
             at = self._submitted.pop(digest, None)
             if at is not None:

@@ -53,9 +53,9 @@ def start(
     passphrase = passphrase_of(home, config)
     import trio
 
-    from prsm_node import node  # loads libp2p
+    from prsm_node import daemon  # loads libp2p
 
-    trio.run(node.run, home, config, passphrase)
+    trio.run(daemon.run, home, config, passphrase)
     return 0
 
 

@@ -3,7 +3,6 @@
 A node implements NodeView; `handlers(node)` makes the table that server.py serves.
 """
 
-import time
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Annotated, Protocol
@@ -180,7 +179,7 @@ def handlers(node: NodeView) -> Handlers:
         return await node.submit(params.transactions)
 
     async def submit_and_wait(params: AwaitedSubmission, emit: Emit) -> object:
-        started = time.perf_counter()
+        started = trio.current_time()
         digest = sha256(params.transaction).digest()
         if len(waiting) >= WAITING_MAX:
             raise ControlError("busy", f"{WAITING_MAX} transactions are waited for already")
@@ -193,7 +192,7 @@ def handlers(node: NodeView) -> Handlers:
             await emit(Admitted("admitted", digest))
             with trio.move_on_after(params.timeout_s):
                 await final.wait()
-                latency_ms = (time.perf_counter() - started) * 1_000
+                latency_ms = (trio.current_time() - started) * 1_000
                 return await _settled(node, digest, latency_ms)
         finally:
             waiting[digest].remove(final)

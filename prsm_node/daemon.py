@@ -1,0 +1,72 @@
+"""The process of one node: its lock, keys, logs and signals, and the socket by which commands reach it."""
+
+import gc
+import signal
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from prsm_node import daemon_lock
+from prsm_node.config import Config
+from prsm_node.control import methods, server
+from prsm_node.home import Home
+from prsm_node.identity.keystore import KeyKind, unlock
+from prsm_node.identity.passphrases import Passphrase
+from prsm_node.node import Node
+from prsm_node.node_view import RunningNode
+from prsm_node.observability import logs
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus  # libp2p brings these stubs, which hide trio's own
+
+log = structlog.get_logger("daemon")
+
+SWITCH_INTERVAL_S = 0.0005
+# A thousand transactions in flight are tens of thousands of objects that soon die by reference count alone.
+GC_THRESHOLDS = (50_000, 20, 50)
+
+
+async def run(home: Home, config: Config, passphrase: Passphrase) -> None:
+    """Run the node of a home until SIGINT, SIGTERM or `stop`. Raise OperatorError for what an operator can
+    mend."""
+    # The journal's thread and the commits' need the interpreter for moments; the default of 5 ms lets a busy
+    # loop hold each of them up that long, and each commit hold up the loop.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    with daemon_lock.held(home) as lock, closing(logs.configure(config.log, home.log)):
+        node_key = unlock(home.node_key, KeyKind.NODE, passphrase)
+        validator_key = unlock(home.validator_key, KeyKind.VALIDATOR, passphrase)
+        node = Node(home, config, node_key, validator_key)
+
+        async def serve(
+            view: RunningNode, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED
+        ) -> None:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(server.serve, home.socket, methods.handlers(view))
+                lock.announce(view.listen, datetime.now(UTC))
+                _set_start_up_aside()
+                task_status.started()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_on_signal, node, nursery.cancel_scope)
+            await node.run(serve)
+            nursery.cancel_scope.cancel()
+
+
+async def _end_on_signal(node: Node, scope: trio.CancelScope) -> None:
+    """End in order at the first signal, at once at the second: the journal has all that was promised."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            log.info("stopping", signal=signal.Signals(number).name)
+            if not node.stop():
+                scope.cancel()
+
+
+def _set_start_up_aside() -> None:
+    """What start-up made, libp2p's 80 MB above all, is never garbage: collections pass it by."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
