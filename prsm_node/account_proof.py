@@ -14,6 +14,7 @@ from consensus.bounds import VALIDATORS_MAX, Height, ValidatorKey
 from consensus.certificates import Certificate
 from consensus.light import LightBlock, LightFault, Trusted, advance
 from consensus.validators import POWER_TOTAL_MAX, ValidatorSet
+from prsm_node import bounded_file
 from prsm_node.errors import UNREADABLE, OperatorError
 from prsm_node.genesis import Genesis
 from prsm_node.identity.addresses import account_text, parse_account
@@ -78,13 +79,7 @@ class Verified(msgspec.Struct, frozen=True):
 
 def read(path: Path) -> ProvenAccount:
     """Return what a file claims, unchecked; raise ProofFault where it can't be read."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise ProofFault(f"{path} can't be read: {(error.strerror or '').lower()}") from None
-    if len(text) > FILE_BYTES_MAX:
-        raise ProofFault(f"{path} is larger than {FILE_BYTES_MAX} bytes, so it is no account proof")
+    text = bounded_file.read(path, FILE_BYTES_MAX, "account proof", ProofFault)
     try:
         return msgspec.json.decode(text, type=ProvenAccount)
     except UNREADABLE as error:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_ori
 
 import msgspec
 
+from prsm_node import bounded_file
 from prsm_node.config import Config, ConfigError
 
 ENVIRONMENT_PREFIX: Final = "PRSM_"
@@ -100,13 +101,7 @@ def load_with_origins(
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
-    if len(data) > FILE_BYTES_MAX:
-        raise ConfigError(f"{path} is larger than {FILE_BYTES_MAX} bytes, so it is no configuration")
+    data = bounded_file.read(path, FILE_BYTES_MAX, "configuration", ConfigError)
     try:
         document = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

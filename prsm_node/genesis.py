@@ -15,6 +15,7 @@ from typing import Annotated, Final
 import msgspec
 
 from consensus.bounds import VALIDATORS_MAX, TimeMs, ValidatorKey
+from prsm_node import bounded_file
 from prsm_node.errors import UNREADABLE, OperatorError
 from prsm_node.identity.addresses import account_text, parse_account, parse_validator, validator_text
 from prsm_node.identity.bech32m import MalformedText
@@ -165,11 +166,7 @@ def save(made: Genesis, path: Path) -> None:
 
 def load(path: Path) -> Genesis:
     """Read the document; raise GenesisError, which names the file."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(DOCUMENT_BYTES_MAX + 1)
-    except OSError as error:
-        raise GenesisError(f"the genesis {path} cannot be opened: {error.strerror}") from None
+    text = bounded_file.read(path, DOCUMENT_BYTES_MAX, "genesis", GenesisError)
     try:
         return from_document(text)
     except GenesisError as error:

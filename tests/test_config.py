@@ -106,7 +106,7 @@ def test_the_environment_reads_as_the_settings_type() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="can't be read: No such file"):
+    with pytest.raises(ConfigError, match="can't be read: no such file"):
         load(tmp_path / "none.toml")
 
 

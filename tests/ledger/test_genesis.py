@@ -79,5 +79,5 @@ def test_another_encoding_of_the_same_values_is_not_this_genesis() -> None:
 
 
 def test_a_missing_file_is_said_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(GenesisError, match="cannot be opened"):
+    with pytest.raises(GenesisError, match="can't be read"):
         load(tmp_path / "genesis.json")
