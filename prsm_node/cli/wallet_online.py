@@ -23,6 +23,7 @@ from prsm_node.ledger.transactions import (
     MEMO_BYTES_MAX,
     Transfer,
     signing_bytes,
+    transaction_hash,
     unsigned_bytes,
     with_signature,
 )
@@ -77,7 +78,10 @@ def send(
         except ControlError as error:
             if error.code not in ("timed_out", "gone"):
                 raise
-            look = f"{program()} --home {home.path} wallet history {sender}"
+            digest = transaction_hash(raw).hex()
+            if json:  # whoever asked by a program looks by the hash, not into a sentence
+                print_json({"tx": digest, "height": None, "block_hash": None})
+            look = f"{program()} --home {home.path} tx {digest}"
             raise OperatorError(
                 f"{error}; it may be paid yet, so look before you send again: {look}"
             ) from None

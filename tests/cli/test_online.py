@@ -123,8 +123,11 @@ def test_a_payment_that_stays_pending_ends_with_code_1(
 ) -> None:
     served.node.holds_back = True
     send = ["wallet", "send", "--from", "dev0", "--to", "dev1", "--amount", "1", "--timeout", "0.1"]
-    assert run(["--home", str(served.home.path), *send]) == 1
-    told = capsys.readouterr().err
+    assert run(["--home", str(served.home.path), *send, "--json"]) == 1
+    shown = capsys.readouterr()
+    told, pending = shown.err, json.loads(shown.out)
+    assert pending["height"] is None
+    assert f" tx {pending['tx']}" in told
     assert "was admitted but is not final after 0.1 s" in told
     assert "it may be paid yet, so look before you send again: " in told
 
