@@ -52,6 +52,21 @@ class Lane:
         parent = self.batches.get(header.parent)
         return parent is not None and parent.sequence == header.sequence - 1
 
+    def vouched_below(self, header: BatchHeader) -> bool:
+        """Whether the batch below is one that our acknowledgement or a quorum's stands for.
+
+        A rival of what we acknowledged there is held in memory alone, here as elsewhere: a certificate above
+        it would promise what a crash of all can lose.
+        """
+        below = header.sequence - 1
+        if below == self.committed.sequence:
+            return True
+        certificate = self.certificates.get(below)
+        if certificate is not None and certificate.digest == header.parent:
+            return True
+        withheld = self.withheld.get(below)
+        return header.parent in (self.acknowledged.get(below), withheld and batch_digest(withheld))
+
     def commit(self, tip: Tip) -> None:
         """Move the committed tip; batches at or below it, rivals among them, are forgotten here."""
         assert tip.sequence > self.committed.sequence, (
@@ -277,6 +292,8 @@ class Lanes:
                 effects.append(ReportEvidence(BatchEquivocation(first=rival, second=batch)))
             return effects
         if self.me is None or self.validators.power(self.me) == 0 or batch.author == self.me:
+            return effects
+        if not lane.vouched_below(batch):
             return effects
         if not self._acknowledging:
             lane.withheld[batch.sequence] = batch

@@ -13,9 +13,11 @@ from consensus.dissemination.batches import BatchHeader
 from consensus.inputs import BatchSealed, Input
 from consensus.rules import Rules
 from consensus.simulation.chance import Chance
+from consensus.simulation.execution import Execution
 from consensus.simulation.invariants import Invariants
 from consensus.simulation.network import Network
 from consensus.simulation.scenario import Links
+from consensus.simulation.signatures import Signatures
 from consensus.simulation.validator import Validator
 from consensus.validators import ValidatorSet
 
@@ -45,6 +47,7 @@ class Cluster:
     """Args:
     powers: one for each validator.
     actors: what a validator is made of, by its number, where it is not honest.
+    changes_every: at which heights the validator set changes (execution.py).
     trace: whether to keep what happens.
     """
 
@@ -58,6 +61,7 @@ class Cluster:
         links: Links | None = None,
         rules: Rules | None = None,
         actors: Mapping[int, Sequence[Make]] | None = None,
+        changes_every: int = 0,
         *,
         trace: bool = False,
     ) -> None:
@@ -76,7 +80,10 @@ class Cluster:
         keys = [bytes((65 + i,)) * 32 for i in range(len(powers))]
         self.validators = ValidatorSet(zip(keys, powers, strict=True))
         names = {key: f"v{i}" for i, key in enumerate(keys)}
-        self.invariants = Invariants(self.validators, names, [keys[i] for i in actors], GENESIS)
+        faulty = [keys[i] for i in actors]
+        self.signatures = Signatures()
+        self.execution = Execution(GENESIS, self.validators, faulty, changes_every)
+        self.invariants = Invariants(self.validators, names, faulty, self.execution, self.held_batch)
         self.all: list[Validator] = []
         for i, key in enumerate(keys):
             make = actors[i][0] if i in actors else Validator
@@ -162,6 +169,10 @@ class Cluster:
         furthest = max(self.all, key=lambda validator: len(validator.blocks))
         tips = {tip.author: tip.sequence for block, _ in furthest.blocks for tip in block.tips}
         return sum(tips.values())
+
+    def held_batch(self, digest: bytes) -> BatchHeader | None:
+        """A batch that an honest validator holds durably."""
+        return next((v.batches[digest] for v in self.honest if digest in v.batches), None)
 
     def lane(self, author: bytes) -> list[BatchHeader]:
         return [b for v in self.by_key[author] for b in v.batches.values() if b.author == author]

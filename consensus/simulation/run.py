@@ -10,9 +10,9 @@ from consensus.simulation.byzantine import ACTORS
 from consensus.simulation.chance import Moment, Outcome
 from consensus.simulation.cluster import Cluster, Event, Stopped
 from consensus.simulation.faults import Faults
-from consensus.simulation.invariants import Violation
 from consensus.simulation.scenario import Scenario
 from consensus.simulation.schedule import Schedule, Unusual, schedule_of
+from consensus.simulation.violation import Violation
 
 NEW_BLOCKS = 3
 """What each honest validator must decide beyond the highest of the faulty time, once all is calm."""

@@ -1,8 +1,8 @@
 """One validator's process: the replica is real, the host around it a double that keeps the same promises.
 
 What is signed is durable before it leaves, in the journal's order. A crash takes the replica and what was not
-synced; a restart gets what the disk kept. Signatures are not made: an actor signs only with its own key,
-which is what a check would see to.
+synced; a restart gets what the disk kept. An actor signs only with its own key; what it writes in another's
+name is found out (signatures.py, inbound.py).
 """
 
 from collections import Counter
@@ -21,7 +21,8 @@ from consensus.guard import Guard, still_signed
 from consensus.inputs import Input
 from consensus.replica import Replica
 from consensus.simulation.disk import Disk
-from consensus.simulation.invariants import Violation, root_after
+from consensus.simulation.inbound import admits
+from consensus.simulation.violation import Violation
 from consensus.timers import Timer
 from consensus.votes import CheckedVote, Vote
 
@@ -81,14 +82,16 @@ class Validator:
         cluster = self.cluster
         tips = {tip.author: tip for block, _ in self.blocks for tip in block.tips}
         height = len(self.blocks)
-        last = self.blocks[-1][0] if self.blocks else None
+        chain = [block for block, _ in self.blocks]
+        last = chain[-1] if chain else None
+        execution = cluster.execution
         start = ChainStart(
             height=height,
             digest=block_digest(last) if last else cluster.genesis,
             time_ms=last.time_ms if last else cluster.start_ms - 1,
             tips=tuple(tips.values()),
-            roots={0: cluster.genesis} | {b.height: root_after(b.height, b) for b, _ in self.blocks[-2:]},
-            sets={height + i: cluster.validators for i in (1, 2, 3)},
+            roots={0: cluster.genesis} | {b.height: execution.after(b).root for b in chain[-2:]},
+            sets=execution.sets(chain),
             last_work=max((block.height for block, _ in self.blocks if block.tips), default=0),
         )
         guard = self.guard
@@ -143,30 +146,9 @@ class Validator:
     def holds(self, digest: bytes) -> bool:
         return digest in self.batches
 
-    # --- what arrives: the host asks the replica before it checks a signature ------------------------
-
     def receive(self, what: Input) -> None:
-        if not self.up:
-            return
-        replica = self.replica
-        if isinstance(what, happened.ProposalReceived):
-            if not replica.wants_proposal(what.proposal):
-                return
-            self._keep_proposal(what.proposal)
-        elif isinstance(what, happened.CertificateReceived):
-            if not replica.wants_certificate(what.certificate):
-                return
-        elif isinstance(what, happened.BatchReceived):
-            if not replica.wants_batch(what.batch):
-                return
-        elif isinstance(what, happened.AcknowledgementReceived):
-            if not replica.wants_acknowledgement(what.acknowledgement):
-                return
-        elif isinstance(what, happened.TipCertificateReceived) and not replica.wants_tip_certificate(
-            what.certificate
-        ):
-            return
-        self.feed(what)
+        if self.up and admits(self, what):
+            self.feed(what)
 
     # --- what is signed -----------------------------------------------------------------------------
 
@@ -180,7 +162,7 @@ class Validator:
         self.guard = guard
 
     def cast_vote(self, effect: fx.CastVote) -> None:
-        vote = CheckedVote(effect.vote)
+        vote = self.cluster.signatures.sign_vote(effect.vote)
 
         def durable() -> None:
             if self.honest:
@@ -194,7 +176,7 @@ class Validator:
         self.broadcast(happened.VoteReceived(self.link, vote))
 
     def cast_proposal(self, effect: fx.CastProposal) -> None:
-        proposal = CheckedProposal(effect.proposal)
+        proposal = self.cluster.signatures.sign_proposal(effect.proposal)
 
         def durable() -> None:
             if self.honest:
@@ -202,22 +184,26 @@ class Validator:
             self.show_proposal(proposal)
             self.feed(happened.ProposalCast(proposal))
 
-        self._keep_proposal(proposal)
+        self.keep_proposal(proposal)
         self.disk.write(lambda: self._keep_guard(effect.guard, proposal), durable)
 
-    def _keep_proposal(self, proposal: CheckedProposal) -> None:
+    def keep_proposal(self, proposal: CheckedProposal) -> None:
         """Queue it for the disk: a vote for it, written later, is durable no sooner. A polka is worth little
         when all who have its block end and forget it."""
-        self._proposals[block_digest(proposal.block)] = proposal
+        value = block_digest(proposal.block)
+        if value in self._proposals:
+            return
+        self._proposals[value] = proposal
         self.disk.write(lambda: self.kept_proposals.append(proposal), lambda: None)
 
     def show_proposal(self, proposal: CheckedProposal) -> None:
         self.broadcast(happened.ProposalReceived(self.link, proposal))
 
     def cast_batch(self, effect: fx.CastBatch) -> None:
-        batch = CheckedBatch(effect.header)
+        signatures = self.cluster.signatures
+        batch = signatures.sign_batch(effect.header)
         digest = batch_digest(batch)
-        own = CheckedAcknowledgement(Acknowledgement(batch.author, batch.sequence, digest, self.key))
+        own = signatures.sign_acknowledgement(Acknowledgement(batch.author, batch.sequence, digest, self.key))
 
         def keep() -> None:
             self.batches[digest] = batch
@@ -235,7 +221,7 @@ class Validator:
         self.broadcast(happened.BatchReceived(self.link, batch))
 
     def cast_acknowledgement(self, effect: fx.CastAcknowledgement) -> None:
-        given = CheckedAcknowledgement(effect.acknowledgement)
+        given = self.cluster.signatures.sign_acknowledgement(effect.acknowledgement)
         batch = CheckedBatch(effect.batch)
 
         def keep() -> None:
@@ -244,8 +230,7 @@ class Validator:
 
         def durable() -> None:
             if self.honest:
-                author = self.cluster.validators.index(given.author)
-                self.cluster.invariants.acknowledged(given.voter, author, given.sequence, given.digest)
+                self.cluster.invariants.acknowledged(given)
             for to in self.cluster.by_key[given.author]:
                 self.cluster.send(self, to, happened.AcknowledgementReceived(self.link, given))
 
@@ -255,7 +240,7 @@ class Validator:
 
     def send_certificate(self, effect: fx.SendCertificate) -> None:
         if self.honest:
-            self.cluster.invariants.certificate_made(self.name, effect.certificate)
+            self._made(effect.certificate)
         for to in self.cluster.all:
             if to is not self and (effect.link in (None, to.link)) and to.key not in effect.besides:
                 self.seen["certificates sent"] += 1
@@ -264,8 +249,8 @@ class Validator:
     def send_tip_certificate(self, effect: fx.SendTipCertificate) -> None:
         certificate = effect.certificate
         if self.honest:
-            holders = [v.name for v in self.cluster.honest if v.holds(certificate.digest)]
-            self.cluster.invariants.tip_certified(self.name, certificate, holders)
+            members = self.replica.height.validators
+            self.cluster.invariants.tip_certified(self.name, certificate, members)
         self.broadcast(happened.TipCertificateReceived(self.link, certificate))
 
     def send_committed(self, effect: fx.SendCommitted) -> None:
@@ -399,29 +384,46 @@ class Validator:
         self.later(effect.delay_ms, expired)
 
     def check_votes(self, effect: fx.CheckVotes) -> None:
-        self.feed(happened.VotesChecked(tuple(CheckedVote(vote) for vote in effect.votes)))
+        holds = self.cluster.signatures.vote
+        good = tuple(CheckedVote(vote) for vote in effect.votes if holds(vote))
+        forged = (
+            tuple(vote for vote in effect.votes if not holds(vote)) if len(good) < len(effect.votes) else ()
+        )
+        self.seen["forged"] += len(forged)
+        self.feed(happened.VotesChecked(good, forged))
 
     def decide(self, effect: fx.Decide) -> None:
         block, certificate = effect.block, effect.certificate
         cluster = self.cluster
         if self.honest:
-            cluster.invariants.certificate_made(self.name, certificate)
-            cluster.invariants.decided(self.name, block)
+            self._made(certificate)
+            members = self.replica.chain.validators(block.height)
+            cluster.invariants.decided(self.name, block, members)
         cluster.record("decide", self, f"height {block.height}, round {certificate.round}")
         self.blocks.append((block, certificate))
-        self.disk.write(lambda: self.kept_blocks.append((block, certificate)), lambda: None)
-        root = root_after(block.height, block)
+        self.disk.write(lambda: self._keep_block(block, certificate), lambda: None)
+        state = cluster.execution.after(block)
         work = len(block.tips) * cluster.transactions_a_batch
-        pairs = cluster.validators.pairs()
-        executed = happened.BlockExecuted(block.height, root, work, pairs)
+        executed = happened.BlockExecuted(block.height, state.root, work, state.members.pairs())
         start = max(self._executing_ms, cluster.elapsed_ms)
         takes_ms = cluster.chance.between(("execute", self.number, block.height), 0, 3)
         self._executing_ms = start + takes_ms * self.disk.slowed
         self.later(self._executing_ms - cluster.elapsed_ms, lambda: self.feed(executed))
 
+    def _keep_block(self, block: Block, certificate: CheckedCertificate) -> None:
+        """What its height needed is cut from the journal, as the daemon's is."""
+        self.kept_blocks.append((block, certificate))
+        self.kept_proposals = [kept for kept in self.kept_proposals if kept.height > block.height]
+        self._proposals = {v: p for v, p in self._proposals.items() if p.height > block.height}
+
+    def _made(self, certificate: CheckedCertificate) -> None:
+        members = self.replica.chain.validators(certificate.height)
+        if members is not None:
+            self.cluster.invariants.certificate_made(self.name, certificate, members)
+
     def strengthen_commit(self, effect: fx.StrengthenCommit) -> None:
         if self.honest:
-            self.cluster.invariants.certificate_made(self.name, effect.certificate)
+            self._made(effect.certificate)
 
     def report_evidence(self, effect: fx.ReportEvidence) -> None:
         self.cluster.record("evidence", self, type(effect.evidence).__name__)

@@ -1,15 +1,14 @@
 """The simulation's cluster as directed tests use it: equal powers, faults by hand, time in seconds."""
 
-from random import Random
-
 from consensus.rules import Rules
 from consensus.simulation import cluster
+from consensus.simulation.chance import Chance
 from consensus.simulation.scenario import Links
 
 
 class Cluster(cluster.Cluster):
     def __init__(self, validators: int = 4, seed: int = 0, loss: float = 0.0, **rules: int) -> None:
-        super().__init__(Random(seed), [1] * validators, Links(loss=loss), Rules(**rules))
+        super().__init__(Chance(seed), [1] * validators, Links(loss=loss), Rules(**rules))
         self.peers = self.all
 
     def cut(self, left: set[int], right: set[int]) -> None:

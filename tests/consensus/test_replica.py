@@ -1,5 +1,7 @@
 """Replicas together: agreement and lanes joined, over a network that loses and a disk that forgets."""
 
+from random import Random
+
 import pytest
 
 from tests.consensus.replica_cluster import Cluster
@@ -55,15 +57,15 @@ def test_three_go_on_without_the_fourth_which_then_returns_and_catches_up(seed: 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_no_crash_at_any_moment_makes_anyone_sign_twice(seed: int) -> None:
-    cluster = Cluster(seed=seed, loss=0.05).start()
+    cluster, random = Cluster(seed=seed, loss=0.05).start(), Random(seed)
     for body in range(80):
-        victim = cluster.peers[cluster.random.randrange(4)]
+        victim = cluster.peers[random.randrange(4)]
         if not victim.up:
             victim.start()
-        elif cluster.random.random() < 0.3:
+        elif random.random() < 0.3:
             victim.crash()
         cluster.seal(body % 4, body)
-        cluster.run_for(seconds=cluster.random.uniform(0.005, 0.2))
+        cluster.run_for(seconds=random.uniform(0.005, 0.2))
     for peer in cluster.peers:
         if not peer.up:
             peer.start()

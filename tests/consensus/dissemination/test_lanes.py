@@ -228,3 +228,16 @@ def test_only_the_first_acknowledgement_of_each_voter_is_wanted() -> None:
     assert ours.wants_acknowledgement(given[1])
     ours.receive_acknowledgement(CheckedAcknowledgement(given[1]))
     assert not ours.wants_acknowledgement(given[1])
+
+
+def test_on_a_rival_of_what_was_acknowledged_nothing_is_until_a_quorum_vouches_for_it() -> None:
+    """Nobody here would have it after a crash, though its child were certified."""
+    ours, rival = batch(1), batch(1, body=1)
+    child = batch(2, batch_digest(rival))
+    mine = lanes()
+    assert acknowledged(mine.receive_batch(ours, LINK)) == [1]
+    mine.receive_batch(child, LINK)
+    assert acknowledged(mine.receive_batch(rival, LINK)) == []
+    assert acknowledged(mine.receive_batch(child, LINK)) == []
+    mine.receive_certificate(certificate(rival), LINK)
+    assert acknowledged(mine.receive_batch(child, LINK)) == [2]

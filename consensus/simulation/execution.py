@@ -1,0 +1,83 @@
+"""Execution, as far as agreement sees it: after each block a root of state, and a set of validators.
+
+Any pure function of block and state will do, if it changes the set now and then: members leave and return,
+and their powers change (PROTOCOL, Blocks 1: what block h changes is in force from h + 3).
+"""
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+import msgspec
+
+from consensus.blocks import Block, block_digest
+from consensus.quorum import is_third
+from consensus.validators import ValidatorSet
+
+MEMBERS_MIN = 4
+Pairs = tuple[tuple[bytes, int], ...]
+
+
+class State(msgspec.Struct, frozen=True):
+    """What executing a block left."""
+
+    root: bytes
+    members: ValidatorSet
+    """In force from the height three above."""
+
+
+class Execution:
+    """Args:
+    changes_every: the set changes at each height that this divides; 0: never.
+    faulty: they never come to a third of a set that changed, unless they had more than that to begin with.
+    """
+
+    def __init__(
+        self, genesis: bytes, validators: ValidatorSet, faulty: Iterable[bytes], changes_every: int = 0
+    ) -> None:
+        self.genesis = State(genesis, validators)
+        self._states: dict[bytes, State] = {genesis: self.genesis}
+        self._faulty = tuple(faulty)
+        self._changes_every = changes_every
+
+    def after(self, block: Block) -> State:
+        """Return the state after a block. Its parent must have been executed before, by whomever."""
+        digest = block_digest(block)
+        state = self._states.get(digest)
+        if state is None:
+            before = self._states[block.parent]
+            members = self._changed(before.members, block.height)
+            root = sha256(
+                before.root + msgspec.msgpack.encode((block.height, block, members.pairs()))
+            ).digest()
+            state = self._states[digest] = State(root, members)
+        return state
+
+    def sets(self, chain: list[Block]) -> dict[int, ValidatorSet]:
+        """Return the sets of the three heights above a chain, which is what a restart begins with."""
+        height = len(chain)
+        return {height + i: self._named_by(chain, height + i) for i in (1, 2, 3)}
+
+    def _named_by(self, chain: list[Block], height: int) -> ValidatorSet:
+        """The set of a height is what the block three below it left."""
+        return self.after(chain[height - 4]).members if height > 3 else self.genesis.members
+
+    def _changed(self, members: ValidatorSet, height: int) -> ValidatorSet:
+        """One after the other leaves, returns, or, where too few would be left, gains power."""
+        if not self._changes_every or height % self._changes_every:
+            return members
+        founders = self.genesis.members
+        who = founders[height // self._changes_every % len(founders)]
+        powers = dict(members.pairs())
+        if who.key not in powers:
+            powers[who.key] = who.power
+        elif len(powers) > MEMBERS_MIN and self._bears({k: p for k, p in powers.items() if k != who.key}):
+            del powers[who.key]
+        else:
+            powers[who.key] += 1
+        return ValidatorSet(powers.items()) if self._bears(powers) else members
+
+    def _bears(self, powers: dict[bytes, int]) -> bool:
+        """Whether the faulty are below a third."""
+        weight = sum(powers.get(key, 0) for key in self._faulty)
+        total = sum(powers.values())
+        return not is_third(weight, total) and 3 * weight < total
