@@ -21,6 +21,7 @@ from prsm_node.ledger.accounts import (
     Entry,
 )
 from prsm_node.ledger.roots import AccountProof, bucket_count
+from prsm_node.storage.accounts_copy import AccountsCopy
 from prsm_node.storage.environment import PAGE_BYTES, Environment
 from prsm_node.storage.tree import Tree
 
@@ -42,6 +43,8 @@ class FrozenAccounts(msgspec.Struct, frozen=True):
 
     buckets: list[tuple[bytes, bytes]]
     numbers: list[tuple[bytes, bytes]]
+    copy: AccountsCopy | None = None
+    """Under way: it is given what is overwritten."""
 
     @property
     def bytes_expected(self) -> int:
@@ -49,6 +52,8 @@ class FrozenAccounts(msgspec.Struct, frozen=True):
         return (len(self.buckets) + len(self.numbers)) * PAGE_BYTES * 3 // 2
 
     def put(self, transaction: lmdb.Transaction, environment: Environment) -> None:
+        if self.copy is not None:
+            self.copy.keep(transaction, environment, [key for key, _ in self.buckets])
         with transaction.cursor(environment.buckets) as cursor:
             cursor.putmulti(self.buckets)
         with transaction.cursor(environment.numbers) as cursor:
@@ -73,6 +78,18 @@ class AccountStore:
         """Addresses that got their number since the last freeze."""
         self._frozen_numbers: dict[bytes, int] = {}
         self._transaction: lmdb.Transaction | None = None
+        self._copy: AccountsCopy | None = None
+
+    def copy(self) -> AccountsCopy:
+        """Begin a copy of the accounts as they are on the disk, which must be as they are here."""
+        assert not self._dirty, "there are changes that the disk does not have"
+        assert not self._frozen, "a commit is under way"
+        self._copy = AccountsCopy(self._environment, self.count, self.tree.groups(self.count))
+        return self._copy
+
+    def end_copy(self) -> None:
+        """Lay nothing more aside."""
+        self._copy = None
 
     def begin(self) -> None:
         """Open the snapshot for a block's reads."""
@@ -166,6 +183,7 @@ class AccountStore:
         frozen = FrozenAccounts(
             [(place.to_bytes(8, "big"), bytes(buckets[place])) for place in sorted(self._dirty)],
             [(address, number.to_bytes(8, "big")) for address, number in sorted(self._fresh.items())],
+            self._copy,
         )
         self._frozen, self._dirty = self._dirty, set()
         self._frozen_numbers, self._fresh = self._fresh, {}

@@ -21,6 +21,8 @@ from prsm_node.storage.environment import PAGE_BYTES, Environment
 PREFIX_BYTES: Final = 8
 WORD_BYTES: Final = 8
 OFFSET_BYTES: Final = 4
+FIRST_KEY: Final = b"first"
+"""Where the stores begin, among the state's metadata."""
 
 
 class BatchRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -116,6 +118,24 @@ class FrozenBlocks(msgspec.Struct, frozen=True):
                 cursor.putmulti(items)
 
 
+class PrunedBlocks(msgspec.Struct, frozen=True):
+    """Blocks on their way off the disk: from a height up to below another."""
+
+    start: int
+    end: int
+
+    @property
+    def bytes_expected(self) -> int:
+        """Copy on write: the pages above what is deleted are written anew, and the list of free ones."""
+        return (self.end - self.start) * 3 * PAGE_BYTES
+
+    def put(self, transaction: lmdb.Transaction, environment: Environment) -> None:
+        for height in range(self.start, self.end):
+            for store in (environment.blocks, environment.commits, environment.rows):
+                transaction.delete(_key(height), db=store)
+        transaction.put(FIRST_KEY, _key(self.end), db=environment.meta)
+
+
 _encode = msgspec.msgpack.encode
 _block_decoder = msgspec.msgpack.Decoder(BlockRecord)
 _commit_decoder = msgspec.msgpack.Decoder(Certificate)
@@ -127,6 +147,9 @@ class BlockStore:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
+        first = environment.get(environment.meta, FIRST_KEY)
+        self.first = 1 if first is None else int.from_bytes(first, "big")
+        """The lowest height whose block is kept; those below are pruned, or were never here."""
         self._blocks: dict[int, BlockRecord] = {}
         self._rows: dict[int, Rows] = {}
         self._commits: dict[int, Certificate] = {}
@@ -151,6 +174,8 @@ class BlockStore:
         record = self._blocks.get(height)
         if record is not None:
             return record
+        if height < self.first:
+            return None
         stored = self._environment.get(self._environment.blocks, _key(height))
         return None if stored is None else _block_decoder.decode(stored)
 
@@ -167,6 +192,13 @@ class BlockStore:
             return rows
         stored = self._environment.get(self._environment.rows, _key(height))
         return None if stored is None else _rows_decoder.decode(stored)
+
+    def prune(self, first: int) -> PrunedBlocks:
+        """Let go of the blocks below `first`, at once for who reads; return what takes them off the disk."""
+        assert first > self.first, f"blocks begin at {self.first} already, not at {first}"
+        pruned = PrunedBlocks(self.first, first)
+        self.first = first
+        return pruned
 
     def freeze(self) -> FrozenBlocks:
         assert self._frozen == ([], []), "the last generation is still on its way"

@@ -139,6 +139,17 @@ class Environment:
                 f"writing the state in {self.directory} failed: {error}; check the disk"
             ) from None
 
+    def write_growing(self, bytes_expected: int, put: Write) -> None:
+        """`write` while nothing else runs, growing the map as it needs; raise StorageError."""
+        while True:
+            self.make_room(bytes_expected)
+            try:
+                self.write(put)
+            except MapFull:
+                self.double_map()
+            else:
+                return
+
     @property
     def map_bytes(self) -> int:
         return self._lmdb.info()["map_size"]

@@ -16,6 +16,8 @@ from prsm_node.storage.errors import StorageError
 
 SCHEMA: Final = 2
 HEAD_KEY: Final = b"head"
+GENESIS_KEY: Final = b"genesis"
+"""Its hash and, where the state began with it, its root."""
 OWN: Final = b"own/"
 """Prefix of the keys that callers keep beside the state."""
 
@@ -29,7 +31,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     """Of the block at `height`; of the genesis at 0."""
     time_ms: int
     root: Digest
-    accounts: int
+    accounts: Annotated[int, msgspec.Meta(ge=0)]
     supply: Supply
     lanes: Lanes
 

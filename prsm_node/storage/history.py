@@ -12,7 +12,7 @@ import msgspec
 
 from prsm_node.ledger.execution import transactions_of
 from prsm_node.ledger.outcomes import Outcome
-from prsm_node.ledger.positions import NO_POSITION, place_of
+from prsm_node.ledger.positions import NO_POSITION, place_of, position_of
 from prsm_node.ledger.transactions import Transaction, decode_transaction, transaction_hash
 from prsm_node.storage.blocks import BlockRecord, Rows
 
@@ -25,6 +25,10 @@ ReadBody = Callable[[int], bytes]
 
 class Blocks(Protocol):
     """What the walk needs of the block store."""
+
+    @property
+    def first(self) -> int:
+        """The lowest height whose block is kept."""
 
     def block(self, height: int) -> BlockRecord | None: ...
 
@@ -104,7 +108,7 @@ def find(blocks: Blocks, bodies: Bodies, position: int) -> FoundTransaction:
 def walk(
     blocks: Blocks, bodies: Bodies, address: bytes, last: int, limit: int, before: int | None
 ) -> list[FoundTransaction]:
-    """Return up to `limit` transactions that touched the account, newest first.
+    """Return up to `limit` transactions that touched the account, newest first; it ends where blocks do.
 
     `last` is the position in the account's record; `before` the position of the last one of an earlier page.
     Raise UnknownPosition if `before` is not one of this account's.
@@ -113,7 +117,8 @@ def walk(
     if before is not None:
         position = _before(blocks, find(blocks, bodies, before), address)
     found: list[FoundTransaction] = []
-    while position != NO_POSITION and len(found) < min(limit, HISTORY_MAX):
+    kept = position_of(blocks.first, 0)
+    while position != NO_POSITION and position >= kept and len(found) < min(limit, HISTORY_MAX):
         item = find(blocks, bodies, position)
         found.append(item)
         position = _before(blocks, item, address)

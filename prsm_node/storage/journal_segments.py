@@ -57,6 +57,16 @@ def segment_path(directory: Path, number: int) -> Path:
     return directory / f"{number:08x}.log"
 
 
+def segment_of(position: int) -> int:
+    """Return the number of the segment that a record lies in."""
+    return position >> 32
+
+
+def first_position(segment: int) -> int:
+    """Return the position of a segment's first record."""
+    return segment << 32 | SEGMENT_HEADER.size
+
+
 def segment_numbers(directory: Path) -> list[int]:
     """Return the numbers of the segments that exist; raise StorageError where one between them is missing."""
     numbers = sorted(int(path.stem, 16) for path in directory.glob("????????.log"))

@@ -14,6 +14,8 @@ from pathlib import Path
 from struct import Struct
 from typing import Final
 
+from prsm_node.storage.durable_files import rename
+
 ENTRY_BYTES: Final = 16
 PREFIX_BYTES: Final = 8
 MAGIC: Final = b"PRSMRUN1"
@@ -91,8 +93,7 @@ def write(
     except OSError:
         draft.unlink(missing_ok=True)
         raise
-    draft.rename(path)
-    _sync_directory(directory)
+    rename(draft, path)
     return Run(path)
 
 
@@ -120,11 +121,3 @@ def _merged(runs: Sequence[Run], count: int, pause_s: float) -> Iterator[list[by
         starts = ends
         if pause_s:
             time.sleep(pause_s)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -27,12 +27,14 @@ from prsm_node.ledger.roots import AccountProof, state_root
 from prsm_node.ledger.supply import Supply
 from prsm_node.storage import history
 from prsm_node.storage.accounts import AccountStore
+from prsm_node.storage.accounts_copy import AccountsCopy
 from prsm_node.storage.blocks import BatchRecord, BlockRecord, BlockStore, FrozenBlocks, StoredBlock, rows_of
-from prsm_node.storage.environment import MAP_BYTES, Environment, MapFull
+from prsm_node.storage.environment import MAP_BYTES, Environment, MapFull, Write
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.executed_block import Execution
-from prsm_node.storage.generation import HEAD_KEY, OWN, SCHEMA, Frozen, Head, read_head
+from prsm_node.storage.generation import GENESIS_KEY, HEAD_KEY, OWN, SCHEMA, Frozen, Head, read_head
 from prsm_node.storage.history import Bodies, FoundTransaction, ReadBody, UnknownPosition
+from prsm_node.storage.journal_use import Segments
 from prsm_node.storage.speculation import Overlay, Speculation
 from prsm_node.storage.transaction_index import TransactionIndex
 
@@ -46,8 +48,8 @@ LIGHT_AFTER_S: Final = 0.02
 UNCOMMITTED_TRANSACTIONS_MAX: Final = 65_536
 READER_CHECK_S: Final = 10.0
 HISTORY_PAGE: Final = 50
-
-_GENESIS_KEY: Final = b"genesis"
+# Three deletions each: a commit that comes meanwhile waits about 10 ms.
+PRUNED_AT_ONCE: Final = 256
 
 T = TypeVar("T")
 
@@ -77,7 +79,10 @@ class State:
         self._blocks = BlockStore(environment)
         self._bodies = Bodies(read_body)
         self._index = TransactionIndex(directory / "index")
+        self._segments = Segments(environment)
         self._committing = trio.Lock()
+        self._indexing = trio.Lock()
+        """Held while runs of the transaction index are merged or go."""
         self._since_commit = 0
         self._committed_at = clock()
         self._staged: dict[bytes, bytes] = {}
@@ -91,7 +96,7 @@ class State:
             self._check(genesis, directory)
         self._durable = self._head.height
         self._genesis_root = self._root_of_genesis()
-        self._index.open(self._durable, self._blocks.rows)
+        self._index.open(self._durable, self._blocks.rows, self._blocks.first)
 
     @classmethod
     def open(
@@ -131,6 +136,16 @@ class State:
     def durable_height(self) -> int:
         """Of the last committed block: the journal is needed above it, and for bodies."""
         return self._durable
+
+    @property
+    def first_block(self) -> int:
+        """The lowest height whose block is kept: those below are pruned, or lie below a snapshot."""
+        return self._blocks.first
+
+    @property
+    def head(self) -> Head:
+        """All of the state but the accounts, as of the last executed block."""
+        return self._head
 
     @property
     def digest(self) -> bytes:
@@ -173,11 +188,12 @@ class State:
         return self.validators(height + 1)
 
     def state_root(self, height: int) -> bytes | None:
-        """Return the root after `height`, None for one above the executed ones."""
+        """Return the root after `height`, None for one above the executed ones, pruned, or below a
+        snapshot."""
         if height == self._head.height:
             return self._head.root
         if height == 0:
-            return self._genesis_root
+            return self._genesis_root or None
         record = self._blocks.block(height)
         return None if record is None else record.state_root
 
@@ -225,6 +241,7 @@ class State:
         rows = rows_of(done)
         self._blocks.add(BlockRecord(block, digest, root, tuple(counted)), commit, rows)
         self._index.add(height, rows)
+        self._segments.add(height, batches)
         self._head = Head(SCHEMA, height, digest, block.time_ms, root, accounts.count, done.supply, lanes)
         self._since_commit += len(done.hashes)
         return Execution(height, digest, root, block.time_ms, done)
@@ -271,11 +288,15 @@ class State:
         """Keep a value of the caller's beside the state; written in the next commit."""
         self._staged[key] = value
 
+    def durable_meta(self, key: bytes) -> bytes | None:
+        """Return what the disk holds under this key."""
+        return self._environment.get(self._environment.meta, OWN + key)
+
     def meta(self, key: bytes) -> bytes | None:
         """Return what was kept under this key."""
         if key in self._staged:
             return self._staged[key]
-        return self._environment.get(self._environment.meta, OWN + key)
+        return self.durable_meta(key)
 
     async def commit(
         self,
@@ -295,7 +316,7 @@ class State:
                 try:
                     if rests_on is not None:
                         await rests_on()
-                    await self._write(frozen)
+                    await self._write(frozen.bytes_expected, frozen.put)
                 except BaseException:
                     self._thaw(frozen)
                     raise
@@ -310,6 +331,39 @@ class State:
                             f" {error}; the state itself was; free some space"
                         ) from None
 
+    # Snapshots and pruning
+
+    def copy_accounts(self) -> AccountsCopy:
+        """Begin a copy of the accounts as of the last block, all of it being committed; end it with
+        `end_copy`."""
+        assert self._durable == self._head.height, (
+            f"{self._head.height} is executed, {self._durable} committed"
+        )
+        return self._accounts.copy()
+
+    def end_copy(self) -> None:
+        self._accounts.end_copy()
+
+    async def prune(self, first: int) -> None:
+        """Forget the blocks below `first` with all indexes of them. Raise StorageError where the disk fails;
+        what is pruned by then stays so. Once begun, a step is carried out even if cancelled."""
+        assert first <= self._durable, f"blocks up to {first} can't go while {self._durable} are durable"
+        while self._blocks.first < first:
+            end = min(first, self._blocks.first + PRUNED_AT_ONCE)
+            async with self._committing:
+                with trio.CancelScope(shield=True):
+                    pruned = self._blocks.prune(end)
+                    await self._write(pruned.bytes_expected, pruned.put)
+        async with self._indexing:
+            self._index.prune(first)
+        self._segments.prune(first)
+
+    @property
+    def bodies_from(self) -> int | None:
+        """The position in the journal below which no body of a kept block lies; None where no block has
+        one."""
+        return self._segments.oldest(self._blocks.first)
+
     async def tend(self) -> None:
         """Clear dead readers and merge the transaction index in the background, for ever: run it as a
         task."""
@@ -323,16 +377,16 @@ class State:
 
     async def merge_index(self) -> bool:
         """Merge some runs of the transaction index in a worker thread, if there are enough; tell whether."""
-        wanted = self._index.merge_wanted()
-        if not wanted:
+        if self._indexing.locked() or not (wanted := self._index.merge_wanted()):
             return False
         with trio.CancelScope(shield=True):
-            try:
-                run = await self._offload(partial(self._index.merge, wanted))
-            except OSError:
-                # Look-ups work on the parts as well; when the disk has room again, so will the merge.
-                return False
-            self._index.merged(wanted, run)
+            async with self._indexing:
+                try:
+                    run = await self._offload(partial(self._index.merge, wanted))
+                except OSError:
+                    # Look-ups work on the parts as well; when the disk has room again, so will the merge.
+                    return False
+                self._index.merged(wanted, run)
         return True
 
     def check_readers(self) -> int:
@@ -413,6 +467,7 @@ class State:
 
     def _freeze(self, meta: Callable[[int], Mapping[bytes, bytes]] | None) -> Frozen:
         self._staged.update(meta(self._head.height) if meta is not None else {})
+        self._staged.update(self._segments.changed())
         frozen = Frozen(
             self._head, self._accounts.freeze(), self._blocks.freeze(), dict(self._staged), self._since_commit
         )
@@ -420,11 +475,11 @@ class State:
         self._committed_at = self._clock()
         return frozen
 
-    async def _write(self, frozen: Frozen) -> None:
+    async def _write(self, bytes_expected: int, put: Write) -> None:
         while True:
-            self._environment.make_room(frozen.bytes_expected)
+            self._environment.make_room(bytes_expected)
             try:
-                await self._offload(partial(self._environment.write, frozen.put))
+                await self._offload(partial(self._environment.write, put))
             except MapFull:
                 self._environment.double_map()
             else:
@@ -456,20 +511,13 @@ class State:
 
         def put(transaction: lmdb.Transaction, environment: Environment) -> None:
             frozen.put(transaction, environment)
-            transaction.put(_GENESIS_KEY, genesis.hash + root, db=environment.meta)
+            transaction.put(GENESIS_KEY, genesis.hash + root, db=environment.meta)
 
-        while True:
-            self._environment.make_room(frozen.bytes_expected)
-            try:
-                self._environment.write(put)
-            except MapFull:
-                self._environment.double_map()
-            else:
-                return
+        self._environment.write_growing(frozen.bytes_expected, put)
 
     def _check(self, genesis: Genesis, directory: Path) -> None:
         """Raise StorageError unless the stored state is this network's and undamaged."""
-        stored = self._environment.get(self._environment.meta, _GENESIS_KEY)
+        stored = self._environment.get(self._environment.meta, GENESIS_KEY)
         if stored is None or stored[:32] != genesis.hash:
             raise StorageError(
                 f"the state in {directory} belongs to another network, not to {genesis.network}"
@@ -483,9 +531,9 @@ class State:
             )
 
     def _root_of_genesis(self) -> bytes:
-        stored = self._environment.get(self._environment.meta, _GENESIS_KEY)
+        stored = self._environment.get(self._environment.meta, GENESIS_KEY)
         assert stored is not None, "the genesis is not laid down"
-        return stored[32:]
+        return stored[32:]  # a state that was taken over has none
 
 
 def _taken_apart(bodies: Sequence[bytes | Decoded]) -> list[Decoded]:

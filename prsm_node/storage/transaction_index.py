@@ -51,11 +51,17 @@ class TransactionIndex:
         self._prefixes = bytearray()
         self._positions: array[int] = array("Q")
         """Of what stands above the runs, in order of the chain."""
+        self._first = 1
+        """The lowest height that is looked up."""
         self._height = 0
         """The last height whose transactions are here."""
 
-    def open(self, height: int, rows_of: RowsOf) -> None:
-        """Take over the runs good up to the durable `height`, make the others again. Raise OSError."""
+    def open(self, height: int, rows_of: RowsOf, first: int = 1) -> None:
+        """Take over the runs good from `first` up to the durable `height`, make the others again.
+
+        Raise OSError.
+        """
+        self._first = first
         self._directory.mkdir(parents=True, exist_ok=True)
         for draft in self._directory.glob("*.draft"):
             draft.unlink()
@@ -67,14 +73,14 @@ class TransactionIndex:
                 path.unlink()
         # Of runs that begin at one height the longest; what it covers was merged into it.
         for run in sorted(found, key=lambda run: (run.first, -run.last)):
-            expected = self._runs[-1].last + 1 if self._runs else 1
-            if run.first == expected and run.last <= height:
+            begins = run.first == self._runs[-1].last + 1 if self._runs else run.first <= first <= run.last
+            if begins and run.last <= height:
                 self._runs.append(run)
             else:
                 # Covered, beyond the state, or behind a gap: what it held is added again from the rows.
                 run.close()
                 run.path.unlink()
-        self._height = self._runs[-1].last if self._runs else 0
+        self._height = self._next - 1
         for missing in range(self._height + 1, height + 1):
             rows = rows_of(missing)
             assert rows is not None, f"block {missing} has no rows, with {height} durable"
@@ -113,7 +119,7 @@ class TransactionIndex:
 
     def plan(self, durable: int) -> RunPlan | None:
         """Return the run to write, of heights that are durable, if there is enough for one."""
-        first = self._runs[-1].last + 1 if self._runs else 1
+        first = self._next
         if durable < first:
             return None
         end = self._count_up_to(durable)
@@ -137,6 +143,14 @@ class TransactionIndex:
         del self._positions[: run.count]
         del self._prefixes[: run.count * PREFIX_BYTES]
 
+    def prune(self, first: int) -> None:
+        """Delete the runs that lie wholly below `first`. Not while one of them is being merged."""
+        self._first = first
+        while self._runs and self._runs[0].last < first:
+            run = self._runs.pop(0)
+            run.close()
+            run.path.unlink(missing_ok=True)
+
     def merge_wanted(self) -> list[Run]:
         """Return adjacent runs of one level that should become one, or none."""
         by_level: dict[int, list[Run]] = {}
@@ -159,6 +173,11 @@ class TransactionIndex:
         for part in wanted:
             part.close()
             part.path.unlink()
+
+    @property
+    def _next(self) -> int:
+        """The height at which the next run begins. What is in memory may begin lower: that is pruned."""
+        return self._runs[-1].last + 1 if self._runs else self._first
 
     @property
     def runs(self) -> int:

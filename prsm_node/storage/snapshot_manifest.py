@@ -1,0 +1,107 @@
+"""What a snapshot is: the state after one block, whole, in groups that each are named by their hash.
+
+The manifest holds all of the state but the accounts, the hashes of their groups, and what certifies the root
+of it all: the block, the two above it, of which the second names the root, and its commit certificate
+(PROTOCOL, Blocks 1). The same height gives the same groups on every node, so that they can be fetched from
+many; certificates differ. History is not in it: blocks, bodies and the transactions' index begin above.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from consensus.blocks import Block, Tip, block_digest
+from consensus.bounds import VALIDATORS_MAX, Digest, ValidatorKey
+from consensus.certificates import Certificate
+from consensus.dissemination.batches import BatchHeader, batch_digest
+from consensus.validators import POWER_TOTAL_MAX
+from prsm_node.errors import UNREADABLE
+from prsm_node.ledger.bucket_groups import group_count, root_of_groups
+from prsm_node.ledger.lanes import LANES_MAX
+from prsm_node.ledger.roots import state_root
+from prsm_node.storage.generation import SCHEMA, Head
+
+# 10^9 accounts; 8 MiB of hashes, which with the rest fit one answer of 16 MiB.
+GROUPS_MAX: Final = 2**18
+SETS_MAX: Final = 16
+MANIFEST_BYTES_MAX: Final = 12 * 2**20
+
+Members = Annotated[
+    tuple[tuple[ValidatorKey, Annotated[int, msgspec.Meta(ge=1, le=POWER_TOTAL_MAX)]], ...],
+    msgspec.Meta(min_length=1, max_length=VALIDATORS_MAX),
+]
+
+
+class BrokenManifest(Exception):
+    """The manifest is none, or does not hold together; the message says where."""
+
+
+class Manifest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Decode with `decode`: a Manifest in hand holds together, but for signatures and trust."""
+
+    head: Head
+    lanes: Annotated[tuple[BatchHeader, ...], msgspec.Meta(max_length=LANES_MAX)]
+    """The last batch ordered of each lane, with its author's signature (PROTOCOL, Lanes 6)."""
+    groups: Annotated[tuple[Digest, ...], msgspec.Meta(max_length=GROUPS_MAX)]
+    blocks: tuple[Block, Block, Block]
+    """At the snapshot's height and the two above."""
+    certificate: Certificate
+    """Of the last of them, which names the root."""
+    sets: Annotated[tuple[Members, ...], msgspec.Meta(max_length=SETS_MAX)]
+    """The validator sets that these and other recent headers name."""
+
+    @property
+    def height(self) -> int:
+        return self.head.height
+
+    @property
+    def accounts(self) -> int:
+        return self.head.accounts
+
+    @property
+    def tips(self) -> tuple[Tip, ...]:
+        return tuple(Tip(header.author, header.sequence, batch_digest(header)) for header in self.lanes)
+
+
+_decoder = msgspec.msgpack.Decoder(Manifest)
+
+
+def encode(manifest: Manifest) -> bytes:
+    return msgspec.msgpack.encode(manifest)
+
+
+def decode(data: bytes) -> Manifest:
+    """Return the manifest; raise BrokenManifest for bytes that are none, or do not hold together."""
+    if len(data) > MANIFEST_BYTES_MAX:
+        raise BrokenManifest(f"{len(data)} bytes are more than a manifest's {MANIFEST_BYTES_MAX}")
+    try:
+        manifest = _decoder.decode(data)
+    except UNREADABLE as error:
+        raise BrokenManifest(f"it can't be read: {error}") from None
+    _check(manifest)
+    return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    head, (block, above, naming) = manifest.head, manifest.blocks
+    if head.schema != SCHEMA:
+        raise BrokenManifest(f"head.schema is {head.schema}; this version of the program knows {SCHEMA}")
+    if head.height < 1:
+        raise BrokenManifest("head.height is 0; the genesis needs no snapshot")
+    if [b.height for b in manifest.blocks] != [head.height, head.height + 1, head.height + 2]:
+        raise BrokenManifest(f"blocks are not those of height {head.height} and the two above")
+    if (block_digest(block), block.time_ms) != (head.digest, head.time_ms):
+        raise BrokenManifest("head.digest is not that of the block at its height")
+    if (above.parent, naming.parent) != (head.digest, block_digest(above)):
+        raise BrokenManifest("blocks do not follow one another")
+    if naming.state_root != head.root:
+        raise BrokenManifest("head.root is not the one that the block two above names")
+    certificate = manifest.certificate
+    if (certificate.height, certificate.value) != (naming.height, block_digest(naming)):
+        raise BrokenManifest("certificate is for another block than the one that names the root")
+    if manifest.tips != head.lanes.tips:
+        raise BrokenManifest("lanes are not the batches that the state's lanes end with")
+    if group_count(head.accounts) != len(manifest.groups):
+        raise BrokenManifest(f"groups are {len(manifest.groups)}, of {head.accounts} accounts")
+    if state_root(root_of_groups(head.accounts, manifest.groups), *head.others) != head.root:
+        raise BrokenManifest("groups and the rest of the state do not lead to head.root")
