@@ -16,6 +16,7 @@ class Name(StrEnum):
     THROUGHPUT = "throughput"
     REST = "rest"
     SIMULATE = "simulate"
+    SYNC = "sync"
 
 
 def bench(
@@ -26,13 +27,15 @@ def bench(
     rate: Annotated[
         float | None, typer.Option(help="Transfers offered a second; swept if not given.", min=1)
     ] = None,
+    peers: Annotated[int, typer.Option(help="Daemons that serve the chain of sync.", min=1, max=16)] = 2,
     json: JsonFlag = False,
 ) -> None:
     """Measure, and print the figures.
 
     primitives: signature checks, frames, LMDB, the journal, a libp2p stream. ledger: one node's pipeline
     without a network. finality: lone transfers on an idle network. throughput: the most that stays final.
-    rest: what an idle daemon takes. simulate: attacked clusters in virtual time. Progress goes to stderr.
+    rest: what an idle daemon takes. simulate: attacked clusters in virtual time. sync: a new node catches
+    up with empty and with full blocks. Progress goes to stderr.
     """
     from prsm_node.bench.report import Metric, report
 
@@ -57,6 +60,10 @@ def bench(
         from prsm_node.bench.simulate import simulate
 
         metrics = simulate(seconds)
+    elif name is Name.SYNC:
+        from prsm_node.bench.sync import sync
+
+        metrics = sync(peers)
     else:
         from prsm_node.bench.rest import rest
 
