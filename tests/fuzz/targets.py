@@ -8,6 +8,7 @@ and read again to the same value, where the encoding is ours.
 import tempfile
 import tomllib
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +45,7 @@ from prsm_node.wire.frames import SIGNATURE_TAIL, FrameJudge, FrameRejected, Fra
 from prsm_node.wire.kinds import FRAME_BYTES_MAX, KINDS, Kind
 from prsm_node.wire.payloads import UNREADABLE
 from prsm_node.wire.stream import FrameSplitter, on_stream
+from tests.fuzz.hostile import withstand
 from tests.wire.samples import NETWORK, NODE, SAMPLES
 
 MESSAGE_CHARACTERS_MAX = 4_096
@@ -199,6 +201,9 @@ _invitation = invite.Invite(
 _VOTES = SAMPLES[Kind.VOTE]
 
 TARGETS: dict[str, Target] = {
+    "hostile_validator": Target(
+        withstand, (), None, tuple(sha256(bytes((seed,))).digest() * 30 for seed in range(4))
+    ),
     "frame": Target(
         lambda data: _judge.judge(data),
         (FrameRejected,),
