@@ -1,17 +1,55 @@
 """Does to a cluster what its schedule says, and heals all in the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-from consensus.simulation.cluster import Cluster
-from consensus.simulation.network import shaped
+from consensus.simulation.network import Pair, shaped
 from consensus.simulation.scenario import Links
 from consensus.simulation.schedule import Crash, Cut, Fault, Jump, Schedule, Seal, Slow
+
+
+class FaultyDisk(Protocol):
+    slowed: int
+    """How many times as long it takes as it should."""
+
+
+class Process(Protocol):
+    """What befalls one."""
+
+    name: str
+    up: bool
+    clock_off_ms: int
+    crash_after: int | None
+    """Effects until it ends by itself."""
+
+    @property
+    def disk(self) -> FaultyDisk: ...
+    def start(self) -> None: ...
+
+
+class FaultyNetwork(Protocol):
+    links: Links
+
+    def cut(self, pairs: list[Pair]) -> None: ...
+    def heal(self) -> None: ...
+
+
+class Befallen(Protocol):
+    """A cluster: of replicas (cluster.py), or of whole daemons (prsm_node/simulation)."""
+
+    @property
+    def all(self) -> Sequence[Process]: ...
+    @property
+    def network(self) -> FaultyNetwork: ...
+    def at(self, delay_ms: float, act: Callable[[], None]) -> None: ...
+    def record(self, kind: str, who: Any, what: str) -> None: ...
+    def seal(self, number: int, body: int) -> None: ...
 
 
 class Faults:
     """What befalls a cluster, until `calm`; batches are sealed afterwards too."""
 
-    def __init__(self, cluster: Cluster, schedule: Schedule) -> None:
+    def __init__(self, cluster: Befallen, schedule: Schedule) -> None:
         self._cluster, self._schedule = cluster, schedule
         self._calm = False
         self._cuts = 0

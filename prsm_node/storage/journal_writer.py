@@ -160,7 +160,7 @@ class Writer(Protocol):
         """Write what is queued, and end."""
 
 
-class _Hand:
+class SegmentHand:
     """Performs work on a segment file. Ends at its first failure."""
 
     def __init__(self, directory: Path, reserve_bytes: int, step_bytes: int, durable: bool) -> None:
@@ -202,7 +202,7 @@ class _Hand:
         self.done.extend(group)
 
 
-class ThreadWriter(_Hand):
+class ThreadWriter(SegmentHand):
     """Writes durably in a thread of its own."""
 
     def __init__(self, directory: Path, reserve_bytes: int, step_bytes: int) -> None:
@@ -251,7 +251,7 @@ class ThreadWriter(_Hand):
         return taken
 
 
-class InlineWriter(_Hand):
+class InlineWriter(SegmentHand):
     """Writes on the loop, when its journal looks for what is durable, and forces nothing to the disk."""
 
     def __init__(self, directory: Path, reserve_bytes: int, step_bytes: int) -> None:
