@@ -68,6 +68,27 @@ class ConsensusSettings(msgspec.Struct, frozen=True):
     ] = 0.8
 
 
+class StorageSettings(msgspec.Struct, frozen=True):
+    """What is kept of the chain, and for whom."""
+
+    retain_blocks: Annotated[
+        int,
+        Meta(
+            description="The last blocks that are kept, 256 at least; 0 keeps all. Balances are kept always.",
+            ge=0,
+            le=2**53,
+        ),
+    ] = 0
+    snapshot_blocks: Annotated[
+        int,
+        Meta(
+            description="Blocks from one snapshot for new nodes to the next; 0 takes none.",
+            ge=0,
+            le=2**53,
+        ),
+    ] = 10_000
+
+
 class SyncSettings(msgspec.Struct, frozen=True):
     """How this node catches up."""
 
@@ -126,6 +147,7 @@ class Config(msgspec.Struct, frozen=True):
     node: NodeSettings = NodeSettings()
     network: NetworkSettings = NetworkSettings()
     consensus: ConsensusSettings = ConsensusSettings()
+    storage: StorageSettings = StorageSettings()
     sync: SyncSettings = SyncSettings()
     mempool: MempoolSettings = MempoolSettings()
     log: LogSettings = LogSettings()

@@ -52,6 +52,11 @@ class Home:
         return self.path / "data" / "state"
 
     @property
+    def snapshots(self) -> Path:
+        """Snapshots of the state for new nodes, and one on its way here."""
+        return self.path / "data" / "snapshots"
+
+    @property
     def journal(self) -> Path:
         """The append-only log in which durability lives."""
         return self.path / "data" / "journal"

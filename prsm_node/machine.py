@@ -6,9 +6,9 @@ time, disks and links are part of a seed.
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
@@ -22,6 +22,8 @@ from prsm_node.verification.worker_verifier import VerifierStats, WorkerVerifier
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus  # libp2p brings these stubs, which hide trio's own
+
+T = TypeVar("T")
 
 
 class OwnedVerifier(Protocol):
@@ -57,6 +59,10 @@ class Machine:
 
     def verifier(self, network: bytes, workers: int) -> OwnedVerifier:
         return WorkerVerifier(network, workers)
+
+    async def offload(self, work: Callable[[], T]) -> T:
+        """Run what may block, in a thread."""
+        return await trio.to_thread.run_sync(work)
 
     def transport(self, seed: bytes, links_max: int, stall_s: float) -> Transport:
         return transport.libp2p(seed, links_max, stall_s)

@@ -45,8 +45,11 @@ from prsm_node.node_view import RunningNode
 from prsm_node.peer_outbox import PeerOutbox
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.executed_block import Execution
+from prsm_node.storage.snapshot_folder import SnapshotFolder
 from prsm_node.storage.state import State
 from prsm_node.sync.blocks import BlockSync
+from prsm_node.sync.pruning import Pruning
+from prsm_node.sync.snapshot_taking import SnapshotTaking
 from prsm_node.synced_chain import SyncedChain
 from prsm_node.transaction_routes import TransactionRoutes
 from prsm_node.voting import Session, Voting
@@ -91,6 +94,17 @@ class Node:
         self.journal = machine.journal(home.journal)
         self.state = machine.state(
             home.state, self.genesis, lambda position: batch_body(self.journal.read(position))
+        )
+        self.snapshots = SnapshotFolder(home.snapshots)
+        self.taking = SnapshotTaking(
+            self.state,
+            self.snapshots,
+            config.storage.snapshot_blocks,
+            lambda: self.executor.mark.heads,
+            machine.offload,
+        )
+        self.pruning = Pruning(
+            self.state, self.journal, self.snapshots, config.storage.retain_blocks, self._replay_from
         )
         self.chain = SyncedChain(self, self.trusted)
         self.batches = BatchStore()
@@ -139,6 +153,8 @@ class Node:
         """Recover, link up, take part until `stop`. `serve` is given the node as commands see it."""
         try:
             async with trio.open_nursery() as nursery:
+                for damaged in self.snapshots.open():
+                    log.warning("snapshot_damaged", why=damaged)
                 recovered = await self._recover()
                 await nursery.start(self.journal.run)
                 self._build(recovered)
@@ -150,6 +166,8 @@ class Node:
                     self.host.timers.run,
                     self.inbound.run,
                     self.executor.run,
+                    self.taking.run,
+                    self.pruning.run,
                     self.intake.run,
                     self.mempool.run,
                     self.sync.run,
@@ -203,6 +221,7 @@ class Node:
             executed=self._executed,
             final=self._final,
             signed_from=lambda: begin if self._recovering else self.host.signed_from(),
+            snapshots=self.taking,
         )
         recovered = await recover(self.journal, begin, self.batches, self.executor)
         if self.executor.mark.height > mark.height:
@@ -260,6 +279,9 @@ class Node:
             self.batches,
             self.genesis.encoded,
             LiveSessions(self.network, self.node_key.public, self.session, self.outbox),
+            self.executor.head_of,
+            self.snapshots,
+            self.machine.offload,
         )
         self.author = Author(self.host, self.mempool, self.machine.now_ms)
         self.mempool.on_ready = self.author.wake
@@ -274,6 +296,11 @@ class Node:
         path = self.home.path / f"fork-at-{proof[0].height}.json"
         path.write_bytes(msgspec.json.format(msgspec.json.encode(proof), indent=2))
         return path
+
+    def _replay_from(self) -> int:
+        """Where a restart would begin to read the journal, by what is on the disk."""
+        kept = self.state.durable_meta(MARK)
+        return decode_mark(kept).journal_from if kept is not None else self.journal.begin
 
     def _digest(self, height: int) -> bytes | None:
         stored = self.state.block(height)
@@ -296,6 +323,7 @@ class Node:
         self.host.feed(happened)
         self.author.wake()
         self.chain.grown()
+        self.taking.grown()
 
     def _final(self, final: Final) -> None:
         block = final.block

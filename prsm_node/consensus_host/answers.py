@@ -4,13 +4,16 @@ Each answer is bounded and read from memory, LMDB or the journal; what this node
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 import trio
 
 from consensus.blocks import Block
+from consensus.bounds import Height
 from consensus.certificates import votes_of
+from consensus.dissemination.batches import BatchHeader
 from consensus.votes import Vote
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.checks import signed_place
@@ -20,7 +23,8 @@ from prsm_node.consensus_host.inbound import Inbound
 from prsm_node.consensus_host.records import decode_batch
 from prsm_node.consensus_host.sessions import LiveSessions, encode_authored, encode_seen
 from prsm_node.storage.journal import Journal
-from prsm_node.storage.state import State
+from prsm_node.storage.snapshot_folder import SnapshotFolder
+from prsm_node.storage.state import Offload, State
 from prsm_node.wire.payloads import (
     Batch,
     BatchWanted,
@@ -29,10 +33,12 @@ from prsm_node.wire.payloads import (
     CertificateWanted,
     Committed,
     GenesisWanted,
+    GroupWanted,
     HeadersWanted,
     SequenceWanted,
     SessionWanted,
     SignedWanted,
+    SnapshotWanted,
 )
 
 BLOCKS_BYTES_MAX = 4 << 20
@@ -53,7 +59,15 @@ class SyncedBlock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     """In the order in which the block's tips list them, oldest of a lane first."""
 
 
+class Pruned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The answer to BlocksWanted for blocks that were here and are no more; a map where others are arrays."""
+
+    first: Height
+    """The lowest height whose block is kept."""
+
+
 _encode = msgspec.msgpack.Encoder().encode
+_synced_or_pruned = msgspec.msgpack.Decoder(tuple[SyncedBlock, ...] | Pruned)
 _synced = msgspec.msgpack.Decoder(tuple[SyncedBlock, ...])
 _headers = msgspec.msgpack.Decoder(tuple[Block, ...])
 
@@ -61,6 +75,12 @@ _headers = msgspec.msgpack.Decoder(tuple[Block, ...])
 def decode_synced(answer: bytes) -> tuple[SyncedBlock, ...]:
     """Raise one of UNREADABLE."""
     return _synced.decode(answer)
+
+
+def decode_blocks(answer: bytes) -> tuple[SyncedBlock, ...] | Pruned:
+    """Raise one of UNREADABLE."""
+    decoded: tuple[SyncedBlock, ...] | Pruned = _synced_or_pruned.decode(answer)
+    return decoded
 
 
 def decode_headers(answer: bytes) -> tuple[Block, ...]:
@@ -80,6 +100,9 @@ class Answers:
         batches: BatchStore,
         genesis: bytes,
         sessions: LiveSessions,
+        head_of: Callable[[bytes], BatchHeader | None],
+        snapshots: SnapshotFolder,
+        offload: Offload = trio.to_thread.run_sync,
     ) -> None:
         self._host = host
         self._inbound = inbound
@@ -88,6 +111,9 @@ class Answers:
         self._batches = batches
         self._genesis = genesis
         self._sessions = sessions
+        self._head_of = head_of
+        self._snapshots = snapshots
+        self._offload = offload
 
     async def answer(self, link: int, wanted: Any) -> bytes | None:
         """Return the body of an answer, or None. Raises nothing over what a peer asks."""
@@ -97,6 +123,10 @@ class Answers:
             return await self._headers(link, wanted)
         if isinstance(wanted, BlocksWanted):
             return await self._blocks(link, wanted)
+        if isinstance(wanted, SnapshotWanted):
+            return await self._snapshot(wanted)
+        if isinstance(wanted, GroupWanted):
+            return await self._group(wanted)
         return ANSWERS[type(wanted)](self, link, wanted)
 
     def _batch(self, link: int, wanted: BatchWanted) -> bytes | None:
@@ -106,6 +136,8 @@ class Answers:
         position = self._batches.executed_position(wanted.digest)
         if position is None:
             return None
+        if position < self._journal.begin:
+            return None  # pruned
         record = decode_batch(self._journal.read(position))
         return _encode(Batch(record.header, record.body))
 
@@ -129,6 +161,8 @@ class Answers:
         return Committed(stored.record.block, stored.commit) if stored is not None else None
 
     async def _blocks(self, link: int, wanted: BlocksWanted) -> bytes | None:
+        if 0 < wanted.from_height < self._state.first_block:
+            return _encode(Pruned(self._state.first_block))
         found: list[SyncedBlock] = []
         size = 0
         for height in range(wanted.from_height, wanted.from_height + wanted.count):
@@ -161,19 +195,27 @@ class Answers:
                 await trio.lowlevel.checkpoint()
         return _encode(tuple(found)) if found else None
 
+    async def _snapshot(self, wanted: SnapshotWanted) -> bytes | None:
+        newest = self._snapshots.newest
+        if newest is None or newest.height <= wanted.above:
+            return None
+        return await self._offload(newest.encoded)
+
+    async def _group(self, wanted: GroupWanted) -> bytes | None:
+        snapshot = self._snapshots.at(wanted.height)
+        groups = snapshot.manifest.groups if snapshot is not None else ()
+        if snapshot is None or wanted.index >= len(groups) or groups[wanted.index] != wanted.hash:
+            return None
+        return await self._offload(partial(snapshot.group, wanted.index))
+
     def _genesis_document(self, link: int, wanted: GenesisWanted) -> bytes | None:
         return self._genesis
 
     def _sequence(self, link: int, wanted: SequenceWanted) -> bytes | None:
         lane = self._host.replica.lanes.lane(wanted.author)
-        if lane is None:
-            return encode_authored(None)
-        above = max(lane.batches.values(), key=lambda batch: batch.sequence, default=None)
-        if above is None:
-            position = self._batches.executed_position(lane.committed.digest)
-            if position is not None:
-                return encode_authored(decode_batch(self._journal.read(position)).header)
-        return encode_authored(above)
+        held = lane.batches.values() if lane is not None else ()
+        above = max(held, key=lambda batch: batch.sequence, default=None)
+        return encode_authored(above or self._head_of(wanted.author))
 
     def _signed(self, link: int, wanted: SignedWanted) -> bytes | None:
         heard = self._host.checks.signed.get(wanted.validator)

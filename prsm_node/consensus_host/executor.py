@@ -16,7 +16,7 @@ import trio
 
 from consensus.blocks import Block, Tip, block_digest
 from consensus.certificates import CheckedCertificate
-from consensus.dissemination.batches import EMPTY_LANE
+from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_digest
 from consensus.inputs import BlockExecuted
 from consensus.validators import ValidatorSet
 from prsm_node.consensus_host.batch_store import BatchStore, StoredBatch
@@ -53,10 +53,25 @@ class ChainMark(msgspec.Struct, frozen=True, array_like=True):
     height: int
     time_ms: int
     digest: bytes
-    tips: tuple[Tip, ...]
+    heads: tuple[BatchHeader, ...]
+    """The last batch ordered of each lane, as its author signed it, in order of author."""
     roots: tuple[tuple[int, bytes], ...]
     last_work: int
     journal_from: int
+
+    @property
+    def tips(self) -> tuple[Tip, ...]:
+        return tuple(Tip(head.author, head.sequence, batch_digest(head)) for head in self.heads)
+
+
+class Snapshots(Protocol):
+    """Who takes snapshots of the state."""
+
+    def due(self, height: int) -> bool:
+        """Whether one is taken of the state after this height."""
+
+    def begin(self) -> None:
+        """The state stands after that height, and all of it is committed."""
 
 
 class BatchWanter(Protocol):
@@ -88,6 +103,7 @@ class Executor:
         executed: Callable[[BlockExecuted, Execution], None],
         final: Callable[[Final], None],
         signed_from: Callable[[], int | None],
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.mark = mark
         self._state = state
@@ -98,7 +114,9 @@ class Executor:
         self._executed = executed
         self._final = final
         self._signed_from = signed_from
+        self._snapshots = snapshots
         self._tips = {tip.author: tip for tip in mark.tips}
+        self._heads = {head.author: head for head in mark.heads}
         self.missing: frozenset[bytes] = frozenset()
         """The digests of batches that execution waits for."""
         self._decided: deque[tuple[Block, CheckedCertificate, int]] = deque()
@@ -152,6 +170,9 @@ class Executor:
                     await self.commit()
                 self._decided.popleft()
                 self._execute(block, certificate, batches)
+                if self._snapshots is not None and self._snapshots.due(block.height):
+                    await self.commit()
+                    self._snapshots.begin()
                 await trio.lowlevel.checkpoint()
 
     async def _speculate(self) -> None:
@@ -186,6 +207,10 @@ class Executor:
     def executed_tip(self, author: bytes) -> Tip:
         """Return how far a lane is executed."""
         return self._tips.get(author) or Tip(author, 0, EMPTY_LANE)
+
+    def head_of(self, author: bytes) -> BatchHeader | None:
+        """Return the last batch of a lane that is executed."""
+        return self._heads.get(author)
 
     async def _gather(self, block: Block) -> list[StoredBatch]:
         """Return the block's batches in order of execution, once all are here and checked."""
@@ -262,13 +287,16 @@ class Executor:
         )
         for tip in block.tips:
             self._tips[tip.author] = tip
+        for stored in batches:
+            # Oldest of a lane first: the last one is the tip.
+            self._heads[stored.header.author] = stored.header
         self._batches.forget({tip.author: tip for tip in block.tips})
         roots = {**dict(self.mark.roots), block.height: execution.state_root}
         self.mark = ChainMark(
             height=block.height,
             time_ms=block.time_ms,
             digest=digest,
-            tips=tuple(sorted(self._tips.values(), key=lambda tip: tip.author)),
+            heads=tuple(self._heads[author] for author in sorted(self._heads)),
             roots=tuple((h, r) for h, r in sorted(roots.items()) if h >= block.height - 2),
             last_work=block.height if block.tips else self.mark.last_work,
             journal_from=0,

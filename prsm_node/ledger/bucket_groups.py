@@ -14,6 +14,8 @@ from prsm_node.ledger.roots import FAN_OUT, NODE_BYTES, accounts_root, bucket_co
 GROUP_LEVELS: Final = 2
 GROUP_BUCKETS: Final = FAN_OUT**GROUP_LEVELS
 GROUP_ACCOUNTS: Final = GROUP_BUCKETS * RECORDS_PER_BUCKET
+GROUPS_MAX: Final = 2**18
+"""10^9 accounts."""
 GROUP_BYTES: Final = GROUP_BUCKETS * BUCKET_BYTES
 """233,472: one part of an answer."""
 

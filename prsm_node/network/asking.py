@@ -23,6 +23,7 @@ from prsm_node.wire.payloads import (
     Outcome,
     Request,
     Response,
+    SnapshotWanted,
     Wanted,
 )
 
@@ -163,7 +164,7 @@ class Asking:
         self._late.pop(link.number, None)
 
     async def _work(self, link: Link, request: Request) -> None:
-        if not isinstance(request.wanted, BlocksWanted | HeadersWanted):
+        if not isinstance(request.wanted, BlocksWanted | HeadersWanted | SnapshotWanted):
             await self._reply(link, request)
             return
         # Megabytes for 40 bytes: one at a time, so that a link that does not read holds one answer.

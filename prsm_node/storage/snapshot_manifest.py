@@ -16,14 +16,13 @@ from consensus.certificates import Certificate
 from consensus.dissemination.batches import BatchHeader, batch_digest
 from consensus.validators import POWER_TOTAL_MAX
 from prsm_node.errors import UNREADABLE
-from prsm_node.ledger.bucket_groups import group_count, root_of_groups
+from prsm_node.ledger.bucket_groups import GROUPS_MAX, group_count, root_of_groups
 from prsm_node.ledger.lanes import LANES_MAX
 from prsm_node.ledger.roots import state_root
 from prsm_node.storage.generation import SCHEMA, Head
 
-# 10^9 accounts; 8 MiB of hashes, which with the rest fit one answer of 16 MiB.
-GROUPS_MAX: Final = 2**18
 SETS_MAX: Final = 16
+# 8 MiB of hashes, and the rest; an answer may have 16 MiB.
 MANIFEST_BYTES_MAX: Final = 12 * 2**20
 
 Members = Annotated[

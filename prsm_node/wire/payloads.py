@@ -17,6 +17,7 @@ from consensus.certificates import Certificate
 from consensus.dissemination.batches import BatchHeader
 from consensus.signing import SignedKind, signed_bytes
 from prsm_node.errors import UNREADABLE as UNREADABLE
+from prsm_node.ledger.bucket_groups import GROUPS_MAX
 from prsm_node.ledger.transactions import TRANSACTION_BYTES_MAX
 
 # 2,000 transfers of 250 bytes; a batch closes at 64 KB unless a lane lags behind its senders.
@@ -174,6 +175,20 @@ class HeadersWanted(Message, frozen=True, tag=9):
     count: Annotated[int, Meta(ge=1, le=HEADERS_WANTED_MAX)]
 
 
+class SnapshotWanted(Message, frozen=True, tag=10):
+    """The manifest of the newest snapshot that the peer has, of a height above this one."""
+
+    above: Height
+
+
+class GroupWanted(Message, frozen=True, tag=11):
+    """One group of the accounts in the snapshot of a height; the hash says which is meant."""
+
+    height: Height
+    index: Annotated[int, Meta(ge=0, lt=GROUPS_MAX)]
+    hash: Digest
+
+
 Wanted = (
     BatchWanted
     | BlocksWanted
@@ -184,6 +199,8 @@ Wanted = (
     | SignedWanted
     | SessionWanted
     | HeadersWanted
+    | SnapshotWanted
+    | GroupWanted
 )
 
 

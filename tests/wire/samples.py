@@ -59,6 +59,8 @@ SAMPLES: dict[Kind, list[Any]] = {
         payloads.Request(7, payloads.SignedWanted(VOTER)),
         payloads.Request(8, payloads.SessionWanted(VOTER, b"\x77" * 32)),
         payloads.Request(9, payloads.HeadersWanted(9_000, 1_024)),
+        payloads.Request(10, payloads.SnapshotWanted(9_000)),
+        payloads.Request(11, payloads.GroupWanted(10_000, 244, DIGEST)),
     ],
     Kind.RESPONSE: [
         payloads.Response(1, payloads.Outcome.FOUND, 0, 2, b"part"),
