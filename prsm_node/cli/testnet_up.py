@@ -6,8 +6,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import typer
@@ -24,6 +25,22 @@ ACCOUNTS = 10
 WATCH_S = 0.5
 
 
+class Links(StrEnum):
+    AUTO = "auto"
+    NAMESPACES = "namespaces"
+    PROXY = "proxy"
+
+
+class Attack(NamedTuple):
+    """What --chaos was given with."""
+
+    scenario: str
+    for_s: float | None
+    seed: int | None
+    load: float | None
+    links: Links
+
+
 def up(
     directory: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Where the homes are.")] = None,
     validators: Annotated[int | None, typer.Option(help="How many, in a new network.", min=1, max=64)] = None,
@@ -34,13 +51,36 @@ def up(
     restart: Annotated[
         bool, typer.Option("--restart", help="Start a node again that died, not one that was stopped.")
     ] = False,
+    chaos: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCENARIO", help="Attack it: kill pause partition slow loss mixed, or a TOML file."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the attacks; drawn if not given.", min=0)] = None,
+    load: Annotated[
+        float | None, typer.Option(metavar="TPS", help="Transfers a second meanwhile; 50.", min=1, max=10_000)
+    ] = None,
+    links: Annotated[
+        Links, typer.Option(help="What shapes them: namespaces where root allows, else a proxy.")
+    ] = Links.AUTO,
     json: JsonFlag = False,
 ) -> int:
     """Run all nodes of a local network.
 
     A DIR that is empty or not there gets a new network first, of 4 validators unless told otherwise; without
     DIR a temporary one is made, and removed at the end unless a node died. SIGTERM or Ctrl-C ends all nodes.
+
+    With --chaos daemons are killed, paused, cut off and slowed under load for --for seconds (60), a line for
+    each fault; then comes a report, and a picture in DIR (here, if that is temporary). Exit code 1 if a
+    promise broke.
     """
+    if chaos is None and (seed, load, links) != (None, None, Links.AUTO):
+        raise OperatorError("--seed, --load and --links are of an attack; add --chaos SCENARIO")
+    if chaos is not None:
+        if restart:
+            raise OperatorError("--chaos starts its victims again by itself; leave --restart away")
+        return _attacked(directory, validators, accounts, Attack(chaos, for_s, seed, load, links), json)
     made = Path(tempfile.mkdtemp(prefix="prsm-testnet-")) if directory is None else None
     root = made or directory
     assert root is not None, "either given or made"
@@ -63,6 +103,37 @@ def up(
     if made is not None and deaths == 0:
         shutil.rmtree(made)
     return 0 if len(nodes) == len(homes) else 1
+
+
+def _attacked(
+    directory: Path | None, validators: int | None, accounts: int | None, attack: Attack, json: bool
+) -> int:
+    """`--chaos`, whose modules are loaded for it alone."""
+    from prsm_node.chaos.carrier import How
+    from prsm_node.cli.testnet_chaos import Asked, chaos, settings_of
+
+    how: How | None = None
+    if attack.links is not Links.AUTO:
+        how = "proxy" if attack.links is Links.PROXY else "namespaces"
+    asked = Asked(
+        scenario=attack.scenario,
+        seconds=attack.for_s,
+        seed=attack.seed,
+        load=attack.load,
+        links=how,
+        json=json,
+    )
+    settings = settings_of(asked)
+    root = directory or Path(tempfile.mkdtemp(prefix="prsm-testnet-"))
+    code = 1
+    try:
+        code = chaos(_homes_in(root, validators, accounts, json), asked, settings, directory or Path.cwd())
+    finally:
+        if directory is None and code == 0:
+            shutil.rmtree(root)
+        elif directory is None:
+            say(f"homes and logs are kept in {root}")
+    return code
 
 
 def _homes_in(root: Path, validators: int | None, accounts: int | None, json: bool) -> list[Path]:

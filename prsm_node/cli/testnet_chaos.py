@@ -1,0 +1,134 @@
+"""`prsm-node testnet up --chaos SCENARIO`: the nodes of a local network under attack, and a report."""
+
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from prsm_node.chaos import diagram, scenario
+from prsm_node.chaos.carrier import How, carrier
+from prsm_node.chaos.report import Report, told
+from prsm_node.chaos.run import Ended, Run, Settings
+from prsm_node.cli.fleet import Daemon, Fleet, alarm
+from prsm_node.cli.output import print_fields, print_json, say
+from prsm_node.errors import OperatorError
+
+SECONDS: Final = 60.0
+LOAD: Final = 50.0
+SEEDS: Final = 1_000_000
+SPARSE_S: Final = 10.0
+"""Between progress lines where stderr is a file."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator asked for; None is the default."""
+
+    scenario: str
+    seconds: float | None
+    seed: int | None
+    load: float | None
+    links: How | None
+    json: bool
+
+
+def settings_of(asked: Asked) -> Settings:
+    """Raise OperatorError, before anything is started."""
+    seconds = SECONDS if asked.seconds is None else asked.seconds
+    if seconds < 10:
+        raise OperatorError(f"--for is {seconds:g}; chaos takes 10 s at least")
+    return Settings(
+        scenario=scenario.load(asked.scenario),
+        name=asked.scenario,
+        seed=random.randrange(SEEDS) if asked.seed is None else asked.seed,
+        seconds=seconds,
+        load=LOAD if asked.load is None else asked.load,
+    )
+
+
+def chaos(homes: Sequence[Path], asked: Asked, settings: Settings, pictures: Path) -> int:
+    """Attack the nodes of these homes; write the picture into the folder `pictures`. Return the exit code."""
+    progress = Progress()
+    carrying = carrier(homes, asked.links)
+    try:
+        with alarm() as woken:
+            place = {home: index for index, home in enumerate(homes)}
+
+            def make(home: Path) -> Daemon:
+                return Daemon(home, carrying.environment(place[home]), partial(carrying.born, place[home]))
+
+            fleet = Fleet(homes, make)
+            try:
+                up = fleet.wait_ready(woken)
+                if woken.ending:
+                    return 1
+                if asked.json:
+                    print_json({"event": "ready", "nodes": up})
+                about = f": {settings.scenario.about}" if settings.scenario.about else ""
+                say(f"{settings.name}, seed {settings.seed}, links by {carrying.how}{about}")
+                run = Run(settings, fleet, carrying, woken, progress.line, progress)
+                try:
+                    run.play()
+                except Ended:
+                    return 1
+                report = _reported(run, pictures)
+            finally:
+                killed = fleet.stop()
+    finally:
+        carrying.close()
+    progress.done()
+    if killed:
+        report = msgspec.structs.replace(
+            report, broken=(*report.broken, *(f"{name} did not end at SIGTERM" for name in killed))
+        )
+    if asked.json:
+        print_json({"event": "report", **msgspec.to_builtins(report)})
+    else:
+        print_fields(told(report))
+    return 1 if report.broken else 0
+
+
+def _reported(run: Run, pictures: Path) -> Report:
+    file = pictures / f"chaos-{Path(run.settings.name).stem}-{run.settings.seed}.html"
+    report = run.report(str(file))
+    slowest: dict[int, float] = {}
+    for finality in run.finality:
+        for second, (_, ms) in finality.seconds.items():
+            at = second - int(run.began)
+            slowest[at] = max(slowest.get(at, 0.0), ms)
+    names = [home.name for home in run.homes]
+    file.write_text(diagram.page(report, run.vitals.heights, slowest, names), encoding="utf-8")
+    return report
+
+
+class Progress:
+    """One line that is written over on a terminal; in a file one each SPARSE_S."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._terminal = sys.stderr.isatty()
+        self._written = 0
+        self._due = 0.0
+
+    def __call__(self, text: str) -> None:
+        if self._terminal:
+            print("\r" + text.ljust(self._written), end="", file=sys.stderr, flush=True)
+            self._written = len(text)
+        elif self._clock() >= self._due:
+            self._due = self._clock() + SPARSE_S
+            say(text)
+
+    def line(self, text: str) -> None:
+        """Say what stays."""
+        self.done()
+        say(text)
+
+    def done(self) -> None:
+        """Take the progress line away."""
+        if self._terminal and self._written:
+            print("\r" + " " * self._written, end="\r", file=sys.stderr, flush=True)
+            self._written = 0
