@@ -17,7 +17,11 @@ from consensus.bounds import (
     ValidatorKey,
 )
 from consensus.certificates import Certificate
-from consensus.signing import SignedKind, signed_bytes
+from consensus.evidence import Evidence
+from consensus.proposal_header import ProposalHeader, header_signed_bytes
+
+EVIDENCE_MAX = 16
+"""Pieces that a block commits at most: 16 of 400 bytes leave a block as small as its tips made it."""
 
 
 class Tip(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -35,12 +39,17 @@ class Block(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     proposer: ValidatorKey
     tips: Annotated[tuple[Tip, ...], msgspec.Meta(max_length=VALIDATORS_MAX)]
     """Only the lanes that advance, in order of author."""
-    evidence: Digest
-    """SHA-256 of the evidence this block commits; of nothing for now, see EMPTY_EVIDENCE."""
+    evidence: Annotated[tuple[Evidence, ...], msgspec.Meta(max_length=EVIDENCE_MAX)]
+    """What this block convicts validators by, one piece each (convictions.py)."""
     state_root: Digest
     """The root of state after height - 2 (of the genesis for heights 1 and 2)."""
     next_validators: Digest
     """The hash of the set of height + 1."""
+
+    @property
+    def works(self) -> bool:
+        """Whether it orders anything: then blocks follow until its root is named (Blocks 6)."""
+        return bool(self.tips or self.evidence)
 
 
 class Proposal(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -62,15 +71,13 @@ class Proposal(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 if TYPE_CHECKING:  # mypy knows no NewType of a Struct; at run time it is one, and costs nothing
 
     class CheckedProposal(Proposal, frozen=True):
-        """Signed by the round's proposer; its polka, if it has one, is a checked certificate for its
-        block."""
+        """Signed by the round's proposer; its polka, if it has one, is a checked certificate for its block;
+        the signatures in the block's evidence are good."""
 
         def __init__(self, of: Proposal) -> None: ...
 
 else:
     CheckedProposal = NewType("CheckedProposal", Proposal)
-
-EMPTY_EVIDENCE = sha256(b"evidence").digest()
 
 
 def block_digest(block: Block) -> bytes:
@@ -78,6 +85,17 @@ def block_digest(block: Block) -> bytes:
     return sha256(b"block" + msgspec.msgpack.encode(block)).digest()
 
 
+def proposal_header(proposal: Proposal) -> ProposalHeader:
+    """Return what its proposer signed of it; a polka is not signed."""
+    return ProposalHeader(
+        proposal.height,
+        proposal.round,
+        proposal.valid_round,
+        block_digest(proposal.block),
+        proposal.proposer,
+        proposal.signature,
+    )
+
+
 def proposal_signed_bytes(network: bytes, proposal: Proposal) -> bytes:
-    content = (proposal.block.height, proposal.round, proposal.valid_round, block_digest(proposal.block))
-    return signed_bytes(network, SignedKind.PROPOSAL, msgspec.msgpack.encode(content))
+    return header_signed_bytes(network, proposal_header(proposal))

@@ -154,9 +154,16 @@ class StrengthenCommit(Effect, frozen=True):
 
 
 class ReportEvidence(Effect, frozen=True):
-    """A validator is provably guilty. Keep it; committing and slashing come with staking."""
+    """A validator is provably guilty, of what was not known here: keep the proof until a block commits it,
+    and send it to all."""
 
     evidence: Evidence
+
+
+class SendEvidence(Effect, frozen=True):
+    """Send proofs to all again that still wait for a block."""
+
+    pieces: tuple[Evidence, ...]
 
 
 class Halt(Effect, frozen=True):

@@ -11,10 +11,10 @@ from itertools import combinations
 
 import msgspec
 
-from consensus.blocks import Proposal, proposal_signed_bytes
 from consensus.certificates import Certificate, votes_of
 from consensus.dissemination.acknowledgements import Acknowledgement, acknowledgement_signed_bytes
 from consensus.dissemination.batches import BatchHeader, batch_content, batch_signed_bytes
+from consensus.proposal_header import ProposalHeader, header_signed_bytes
 from consensus.votes import NIL, Vote, VoteKind, vote_content, vote_signed_bytes, well_formed
 
 Check = Callable[[bytes, bytes, bytes], bool]
@@ -31,10 +31,10 @@ class VoteEquivocation(msgspec.Struct, frozen=True, array_like=True, tag="vote",
 class ProposalEquivocation(
     msgspec.Struct, frozen=True, array_like=True, tag="proposal", forbid_unknown_fields=True
 ):
-    """Two proposals at one (height, round). Their polkas are not signed, and are left out."""
+    """Two proposals at one (height, round)."""
 
-    first: Proposal
-    second: Proposal
+    first: ProposalHeader
+    second: ProposalHeader
 
 
 class BatchEquivocation(
@@ -63,19 +63,44 @@ class Amnesia(msgspec.Struct, frozen=True, array_like=True, tag="amnesia", forbi
 
 
 Evidence = VoteEquivocation | ProposalEquivocation | BatchEquivocation | AcknowledgementEquivocation | Amnesia
+"""At most 400 bytes each, encoded."""
+
+
+class Offence(msgspec.Struct, frozen=True):
+    """What a piece convicts of: two pieces of one offence say the same."""
+
+    guilty: bytes
+    kind: str
+    """prevote, precommit, proposal, batch or acknowledgement, signed twice; or amnesia."""
+    height: int | None = None
+    """None in a lane: what is signed there names no height."""
+    round: int | None = None
+    """Of amnesia, the later one."""
+    author: bytes | None = None
+    """Of the lane."""
+    sequence: int | None = None
+
+
+def offence(evidence: Evidence) -> Offence:
+    """Return what the evidence convicts of, and whom."""
+    if isinstance(evidence, VoteEquivocation):
+        vote = evidence.first
+        return Offence(vote.voter, vote.kind.name.lower(), vote.height, vote.round)
+    if isinstance(evidence, ProposalEquivocation):
+        return Offence(evidence.first.proposer, "proposal", evidence.first.height, evidence.first.round)
+    if isinstance(evidence, BatchEquivocation):
+        batch = evidence.first
+        return Offence(batch.author, "batch", author=batch.author, sequence=batch.sequence)
+    if isinstance(evidence, AcknowledgementEquivocation):
+        given = evidence.first
+        return Offence(given.voter, "acknowledgement", author=given.author, sequence=given.sequence)
+    prevote = evidence.prevote
+    return Offence(prevote.voter, "amnesia", prevote.height, prevote.round)
 
 
 def guilty(evidence: Evidence) -> bytes:
     """Return the key that the evidence convicts."""
-    if isinstance(evidence, VoteEquivocation):
-        return evidence.first.voter
-    if isinstance(evidence, ProposalEquivocation):
-        return evidence.first.proposer
-    if isinstance(evidence, BatchEquivocation):
-        return evidence.first.author
-    if isinstance(evidence, AcknowledgementEquivocation):
-        return evidence.first.voter
-    return evidence.precommit.voter
+    return offence(evidence).guilty
 
 
 def is_equivocation(first: Vote, second: Vote) -> bool:
@@ -119,51 +144,60 @@ def evidence_of_votes(first: Vote, second: Vote) -> VoteEquivocation | Amnesia |
     return None
 
 
-def evidence_of_proposals(first: Proposal, second: Proposal) -> ProposalEquivocation | None:
+def evidence_of_proposals(first: ProposalHeader, second: ProposalHeader) -> ProposalEquivocation | None:
     """Return what two proposals prove together, if anything."""
     same_place = (first.proposer, first.height, first.round) == (second.proposer, second.height, second.round)
-    if not same_place or (first.valid_round, first.block) == (second.valid_round, second.block):
+    if not same_place or (first.valid_round, first.value) == (second.valid_round, second.value):
         return None
-    bare = (msgspec.structs.replace(proposal, polka=None) for proposal in (first, second))
-    return ProposalEquivocation(*bare)
+    return ProposalEquivocation(first, second)
+
+
+def clashes(evidence: Evidence) -> bool:
+    """Whether these messages, if they are signed, prove guilt: they clash as their kind says."""
+    if isinstance(evidence, VoteEquivocation):
+        return is_equivocation(evidence.first, evidence.second) and _well_formed(
+            evidence.first, evidence.second
+        )
+    if isinstance(evidence, Amnesia):
+        return is_amnesia(evidence.precommit, evidence.prevote) and _well_formed(
+            evidence.precommit, evidence.prevote
+        )
+    if isinstance(evidence, ProposalEquivocation):
+        return evidence_of_proposals(evidence.first, evidence.second) is not None
+    if isinstance(evidence, BatchEquivocation):
+        first, second = evidence.first, evidence.second
+        same_place = (first.author, first.sequence) == (second.author, second.sequence)
+        return same_place and batch_content(first) != batch_content(second)
+    given, other = evidence.first, evidence.second
+    return (
+        (given.voter, given.author, given.sequence) == (other.voter, other.author, other.sequence)
+    ) and given.digest != other.digest
+
+
+def _well_formed(*votes: Vote) -> bool:
+    return all(well_formed(vote) for vote in votes)
+
+
+def _signed(evidence: Evidence, network: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield (key, signature, message) of both messages."""
+    if isinstance(evidence, VoteEquivocation | Amnesia):
+        for vote in msgspec.structs.astuple(evidence):
+            yield vote.voter, vote.signature, vote_signed_bytes(network, vote)
+    elif isinstance(evidence, ProposalEquivocation):
+        for header in (evidence.first, evidence.second):
+            yield header.proposer, header.signature, header_signed_bytes(network, header)
+    elif isinstance(evidence, BatchEquivocation):
+        for batch in (evidence.first, evidence.second):
+            yield batch.author, batch.signature, batch_signed_bytes(network, batch)
+    else:
+        for given in (evidence.first, evidence.second):
+            message = acknowledgement_signed_bytes(network, given.author, given.sequence, given.digest)
+            yield given.voter, given.signature, message
 
 
 def verify(evidence: Evidence, network: bytes, check: Check) -> bool:
     """Whether this proves guilt: the messages clash as their kind says, and both signatures are good."""
-    if isinstance(evidence, VoteEquivocation):
-        votes = (evidence.first, evidence.second)
-        return is_equivocation(*votes) and _votes_signed(votes, network, check)
-    if isinstance(evidence, Amnesia):
-        votes = (evidence.precommit, evidence.prevote)
-        return is_amnesia(*votes) and _votes_signed(votes, network, check)
-    if isinstance(evidence, ProposalEquivocation):
-        proposals = (evidence.first, evidence.second)
-        return evidence_of_proposals(*proposals) is not None and all(
-            check(p.proposer, p.signature, proposal_signed_bytes(network, p)) for p in proposals
-        )
-    if isinstance(evidence, BatchEquivocation):
-        batches = (evidence.first, evidence.second)
-        clash = (
-            evidence.first.author == evidence.second.author
-            and evidence.first.sequence == evidence.second.sequence
-            and batch_content(evidence.first) != batch_content(evidence.second)
-        )
-        return clash and all(check(b.author, b.signature, batch_signed_bytes(network, b)) for b in batches)
-    acks = (evidence.first, evidence.second)
-    clash = (
-        evidence.first.voter == evidence.second.voter
-        and (evidence.first.author, evidence.first.sequence)
-        == (evidence.second.author, evidence.second.sequence)
-        and evidence.first.digest != evidence.second.digest
-    )
-    return clash and all(
-        check(a.voter, a.signature, acknowledgement_signed_bytes(network, a.author, a.sequence, a.digest))
-        for a in acks
-    )
-
-
-def _votes_signed(votes: Iterable[Vote], network: bytes, check: Check) -> bool:
-    return all(well_formed(v) and check(v.voter, v.signature, vote_signed_bytes(network, v)) for v in votes)
+    return clashes(evidence) and all(check(*signed) for signed in _signed(evidence, network))
 
 
 def evidence_among(votes: Iterable[Vote]) -> Iterator[VoteEquivocation | Amnesia]:

@@ -11,6 +11,7 @@ from consensus.blocks import Block, CheckedProposal
 from consensus.certificates import CheckedCertificate
 from consensus.dissemination.acknowledgements import CheckedAcknowledgement, CheckedTipCertificate
 from consensus.dissemination.batches import CheckedBatch
+from consensus.evidence import Evidence
 from consensus.timers import Timer
 from consensus.votes import CheckedVote, Vote
 
@@ -107,6 +108,13 @@ class AcknowledgementReceived(Input, frozen=True):
 class TipCertificateReceived(Input, frozen=True):
     link: Link
     certificate: CheckedTipCertificate
+
+
+class EvidenceReceived(Input, frozen=True):
+    """A peer found somebody guilty; `evidence.verify` holds."""
+
+    link: Link
+    evidence: Evidence
 
 
 class BlockExecuted(Input, frozen=True):

@@ -1,12 +1,16 @@
-"""Whether a proposal is timely and in its place: pure functions of block and chain (PROTOCOL, Blocks 1-3).
+"""Blocks proposed: whether one is timely, in its place and valid, and the next one to propose.
 
-Tips have their own judgement (dissemination/tips.py), since their certificates may have to be fetched first.
+Pure functions of block and chain (PROTOCOL, Blocks 1-3), but for the certificates of tips, which may have to
+be fetched before a prevote (dissemination/tips.py): until then a proposal waits here.
 """
 
 import msgspec
 
-from consensus.blocks import EMPTY_EVIDENCE, CheckedProposal
+from consensus.blocks import Block, CheckedProposal, Tip, block_digest
 from consensus.chain import Chain
+from consensus.convictions import EvidencePool, evidence_stands
+from consensus.dissemination.lanes import Lanes
+from consensus.dissemination.tips import TipsVerdict, judge_tips, next_tips
 from consensus.inputs import Link
 from consensus.rules import Rules
 from consensus.validators import ValidatorSet
@@ -19,6 +23,12 @@ class Judged(msgspec.Struct):
     proposal: CheckedProposal
     value: bytes
     timely: bool
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    valid: bool | None
+    """None where it waits: for an execution, or for the certificates of `missing`."""
+    missing: tuple[Tip, ...] = ()
 
 
 def is_timely(proposal: CheckedProposal, rules: Rules, now_ms: int) -> bool:
@@ -36,7 +46,78 @@ def is_well_placed(proposal: CheckedProposal, chain: Chain, validators: Validato
         and block.time_ms > chain.time_ms
         and (proposal.valid_round >= 0 or block.proposer == proposal.proposer)
         and validators.power(block.proposer) > 0
-        and block.evidence == EMPTY_EVIDENCE
         and after is not None
         and block.next_validators == after.hash
+        and evidence_stands(block, chain)
     )
+
+
+class Judgement:
+    """The blocks of one height: those that wait for their verdict, and those that are known."""
+
+    def __init__(self, chain: Chain, lanes: Lanes, evidence: EvidencePool) -> None:
+        self._chain = chain
+        self._lanes = lanes
+        self._evidence = evidence
+        self._waiting: dict[int, Judged] = {}
+        self._blocks: dict[bytes, Block] = {}
+
+    def block(self, value: bytes) -> Block | None:
+        """Return the block of a value that was judged, decided or proposed by us."""
+        return self._blocks.get(value)
+
+    def know(self, block: Block) -> bytes:
+        """Keep a block; return its value."""
+        value = block_digest(block)
+        self._blocks[value] = block
+        return value
+
+    def waiting(self) -> list[Judged]:
+        """Return the proposals whose verdict waits."""
+        return list(self._waiting.values())
+
+    def holds(self, value: bytes) -> bool:
+        """Whether a block is here, though its proposal is not judged yet."""
+        return any(judged.value == value for judged in self._waiting.values())
+
+    def judge(self, judged: Judged, validators: ValidatorSet, certified: bool) -> Verdict:
+        """Blocks 2. `certified`: a quorum stands for the value, and so for the certificates of its tips."""
+        proposal, block = judged.proposal, judged.proposal.block
+        valid = is_well_placed(proposal, self._chain, validators)
+        if valid:
+            verdict, missing = judge_tips(self._lanes, block.tips)
+            root = self._chain.root_for(block.height)
+            lacks = verdict is TipsVerdict.UNCERTIFIED and not certified
+            if root is None or lacks:
+                self._waiting[proposal.round] = judged
+                return Verdict(None, missing if lacks else ())
+            valid = verdict is not TipsVerdict.INVALID and root == block.state_root
+        self._waiting.pop(proposal.round, None)
+        self._blocks[judged.value] = block
+        return Verdict(valid)
+
+    def can_build(self) -> bool:
+        """Whether the next block's root and the set that it names are known."""
+        height = self._chain.height + 1
+        return self._chain.root_for(height) is not None and self._chain.validators(height + 1) is not None
+
+    def build(self, me: bytes, now_ms: int) -> Block:
+        """Line 18, getValue(): the block after the chain's last, of all that can be ordered now."""
+        height = self._chain.height + 1
+        root, after = self._chain.root_for(height), self._chain.validators(height + 1)
+        assert root is not None, f"the root for {height} is not computed"
+        assert after is not None, f"the set of {height + 1} is not known"
+        return Block(
+            height=height,
+            parent=self._chain.digest,
+            time_ms=now_ms,
+            proposer=me,
+            tips=next_tips(self._lanes),
+            evidence=self._evidence.for_block(),
+            state_root=root,
+            next_validators=after.hash,
+        )
+
+    def height_decided(self) -> None:
+        """Forget this height's blocks."""
+        self._waiting, self._blocks = {}, {}

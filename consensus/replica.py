@@ -1,24 +1,24 @@
 """One validator, or one node that follows: agreement and lanes joined, and what outlives a height.
 
-`Replica.step(input, now_ms)` returns the effects the host must perform, in order. Early messages, late
-precommits and the judgement of proposals live here; the rules of a height are agreement/'s, the lanes
-dissemination/'s. PROTOCOL.md's sections are named where a rule of theirs is applied.
+`Replica.step(input, now_ms)` returns the effects the host must perform, in order. The rules of a height are
+agreement/'s, the lanes dissemination/'s, blocks are judged in judgement.py and validators in convictions.py;
+here each is told what happened. PROTOCOL.md's sections are named where a rule of theirs is applied.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from consensus.agreement.height import Height
 from consensus.agreement.outcomes import BuildBlock, Decided, Outcome, Propose
 from consensus.agreement.timeouts import VOTE_FLOOR_MS, Timeouts
 from consensus.agreement.unchecked import UncheckedVotes
-from consensus.blocks import EMPTY_EVIDENCE, Block, Proposal, block_digest
+from consensus.blocks import Proposal, block_digest
 from consensus.certificates import Certificate, CheckedCertificate
 from consensus.chain import Chain, ChainStart
+from consensus.convictions import EvidencePool
 from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
 from consensus.dissemination.batches import BatchHeader
 from consensus.dissemination.lanes import Lanes
-from consensus.dissemination.tips import TipsVerdict, judge_tips, next_tips
 from consensus.early import EarlyMessages
 from consensus.effects import (
     CastProposal,
@@ -29,11 +29,14 @@ from consensus.effects import (
     FetchBlock,
     FetchTipCertificate,
     Halt,
+    ReportEvidence,
     SendBatchAgain,
     SendCertificate,
+    SendEvidence,
     SendTipCertificate,
     SetTimer,
 )
+from consensus.evidence import Evidence
 from consensus.guard import Guard
 from consensus.inputs import (
     AcknowledgementReceived,
@@ -43,6 +46,7 @@ from consensus.inputs import (
     BlockExecuted,
     BlockReceived,
     CertificateReceived,
+    EvidenceReceived,
     Input,
     PeerHeightChanged,
     ProposalCast,
@@ -55,7 +59,7 @@ from consensus.inputs import (
     VotesChecked,
     VotingAllowed,
 )
-from consensus.judgement import Judged, is_timely, is_well_placed
+from consensus.judgement import Judged, Judgement, is_timely
 from consensus.pacing import Pacing
 from consensus.recent import RecentHeights
 from consensus.rules import Rules
@@ -81,6 +85,7 @@ class Replica:
     Args:
         me: its key; None follows and signs nothing.
         guard: the last durable guard, whatever its height.
+        evidence: proofs that were kept and that no block had committed.
     """
 
     def __init__(
@@ -90,6 +95,7 @@ class Replica:
         start: ChainStart,
         guard: Guard,
         timeouts: Timeouts | None = None,
+        evidence: Iterable[Evidence] = (),
     ) -> None:
         self.me = me
         self.rules = rules
@@ -98,10 +104,10 @@ class Replica:
         first = start.sets[start.height + 1]
         self.lanes = Lanes(me, first, rules.window, rules.advance_max)
         self.lanes.restore_committed(start.tips)
+        self.evidence = EvidencePool(self.chain, evidence)
         self.voting = False
         self._restored = guard
-        self._waiting: dict[int, Judged] = {}
-        self._blocks: dict[bytes, Block] = {}
+        self._judgement = Judgement(self.chain, self.lanes, self.evidence)
         self._build_round: int | None = None
         self._held_decision: Decided | None = None
         self._pacing = Pacing(rules)
@@ -132,10 +138,14 @@ class Replica:
 
     def step(self, happened: Input, now_ms: int) -> list[Effect]:
         """Take one input; return what the host must do, in order."""
-        effects: list[Effect] = HANDLERS[type(happened)](self, happened, now_ms)
-        effects += self._wake(now_ms)
+        effects: list[Effect] = self._keep_evidence(HANDLERS[type(happened)](self, happened, now_ms))
+        effects += self._keep_evidence(self._wake(now_ms))
         # A new round or certificate can make held votes matter without another vote.
         return effects + self._check(self.unchecked.due(self.height))
+
+    def _keep_evidence(self, effects: list[Effect]) -> list[Effect]:
+        """Keep what was found for a block; leave out what was known before."""
+        return [e for e in effects if type(e) is not ReportEvidence or self.evidence.add(e.evidence)]
 
     # --- what the host asks before it spends CPU on a signature -----------------------------------
 
@@ -175,6 +185,9 @@ class Replica:
 
     def wants_tip_certificate(self, certificate: TipCertificate) -> bool:
         return self.lanes.wants_certificate(certificate)
+
+    def wants_evidence(self, piece: Evidence) -> bool:
+        return self.evidence.wants(piece)
 
     # --- start and timers -------------------------------------------------------------------------
 
@@ -221,6 +234,7 @@ class Replica:
         if self.height.awake:
             return []
         due = self._heartbeat_due or self.chain.open_root() or self.lanes.certified_work()
+        due = due or bool(self.evidence.for_block())
         if not due and not self.height.third_voted() and not self.height.has_signed():
             return []
         return self._follow(self.height.wake(now_ms), now_ms)
@@ -285,15 +299,16 @@ class Replica:
             return [CatchUp(block.height, happened.link)]
         if block.height < self.height.height:
             return self._recent.second_decision(certificate)
-        value = block_digest(block)
-        assert certificate.value == value, "the host hands in a block only with its own certificate"
+        assert certificate.value == block_digest(block), (
+            "the host hands in a block only with its own certificate"
+        )
         if block.parent != self.chain.digest:
             return [
                 Halt(
                     f"a certified block at height {block.height} does not follow the block decided before it"
                 )
             ]
-        self._blocks[value] = block
+        self._judgement.know(block)
         return self._follow(self.height.receive_block(certificate, now_ms), now_ms)
 
     # --- proposals --------------------------------------------------------------------------------
@@ -316,31 +331,23 @@ class Replica:
         return effects + self._judge(judged, now_ms)
 
     def _judge(self, judged: Judged, now_ms: int) -> list[Effect]:
-        """Blocks 2: pure of block and chain, but for certificates that are missing, which are fetched."""
-        proposal, block = judged.proposal, judged.proposal.block
-        valid = is_well_placed(proposal, self.chain, self.height.validators)
-        effects: list[Effect] = []
-        if valid:
-            verdict, missing = judge_tips(self.lanes, block.tips)
-            root = self.chain.root_for(block.height)
-            certified = verdict is not TipsVerdict.UNCERTIFIED or self.height.has_polka(judged.value)
-            if root is None or not certified:
-                self._waiting[proposal.round] = judged
-                if not certified:
-                    effects += [
-                        FetchTipCertificate(t.author, t.sequence, t.digest, judged.link) for t in missing
-                    ]
-                return effects
-            valid = verdict is not TipsVerdict.INVALID and root == block.state_root
-        self._waiting.pop(proposal.round, None)
-        self._blocks[judged.value] = block
-        received = self.height.receive_proposal(proposal, judged.value, valid, judged.timely, now_ms)
-        return effects + self._follow(received, now_ms)
+        """Tell agreement what a proposal is worth, or have fetched what that waits for."""
+        certified = self.height.has_polka(judged.value)
+        verdict = self._judgement.judge(judged, self.height.validators, certified)
+        if verdict.valid is None:
+            return [
+                FetchTipCertificate(tip.author, tip.sequence, tip.digest, judged.link)
+                for tip in verdict.missing
+            ]
+        received = self.height.receive_proposal(
+            judged.proposal, judged.value, verdict.valid, judged.timely, now_ms
+        )
+        return self._follow(received, now_ms)
 
     def _judge_waiting(self, now_ms: int) -> list[Effect]:
         effects: list[Effect] = []
         height = self.height.height
-        for judged in list(self._waiting.values()):
+        for judged in self._judgement.waiting():
             if self.height.height != height:
                 break
             effects += self._judge(judged, now_ms)
@@ -354,32 +361,20 @@ class Replica:
         if round_ != self.height.round:
             self._build_round = None
             return []
-        root = self.chain.root_for(height)
-        after = self.chain.validators(height + 1)
-        if root is None or after is None:
+        if not self._judgement.can_build():
             return []
         wait_ms = self._pacing.wait_ms(round_, self.chain, self.height.validators, now_ms)
         if wait_ms > 0:
             return [SetTimer(Timer(TimerKind.CLOCK, height, round_), wait_ms)]
-        block = Block(
-            height=height,
-            parent=self.chain.digest,
-            time_ms=now_ms,
-            proposer=self.me,
-            tips=next_tips(self.lanes),
-            evidence=EMPTY_EVIDENCE,
-            state_root=root,
-            next_validators=after.hash,
-        )
         self._build_round = None
-        return self._cast_proposal(Proposal(round_, -1, self.me, block))
+        return self._cast_proposal(Proposal(round_, -1, self.me, self._judgement.build(self.me, now_ms)))
 
     def _cast_proposal(self, proposal: Proposal) -> list[Effect]:
         value = block_digest(proposal.block)
         guard = self.height.propose(proposal.round, value)
         if guard is None:
             return []
-        self._blocks[value] = proposal.block
+        self._judgement.know(proposal.block)
         return [CastProposal(proposal, guard)]
 
     def _proposal_cast(self, happened: ProposalCast, now_ms: int) -> list[Effect]:
@@ -395,7 +390,7 @@ class Replica:
         """Pass effects on; act on what only this file can: build, propose, go to the next height."""
         effects: list[Effect] = []
         for outcome in outcomes:
-            if isinstance(outcome, FetchBlock) and self._holds(outcome.value):
+            if isinstance(outcome, FetchBlock) and self._judgement.holds(outcome.value):
                 continue
             if isinstance(outcome, SendCertificate) and outcome.certificate.round == self.height.round:
                 self._polkas.append(outcome.certificate)
@@ -406,23 +401,20 @@ class Replica:
                 self._build_round = outcome.round
                 effects += self._build(now_ms)
             elif isinstance(outcome, Propose):
-                block = self._blocks.get(outcome.value)
+                block = self._judgement.block(outcome.value)
                 if block is not None and self.me is not None:
                     proposal = Proposal(outcome.round, outcome.valid_round, self.me, block, outcome.polka)
                     effects += self._cast_proposal(proposal)
             else:
                 effects += self._decided(outcome, now_ms)
-        if self._waiting and any(self.height.has_polka(judged.value) for judged in self._waiting.values()):
+        if any(self.height.has_polka(judged.value) for judged in self._judgement.waiting()):
             effects += self._judge_waiting(now_ms)
         return effects
 
-    def _holds(self, value: bytes) -> bool:
-        """Whether a block is here, though its proposal is not judged yet."""
-        return any(judged.value == value for judged in self._waiting.values())
-
     def _decided(self, decided: Decided, now_ms: int) -> list[Effect]:
         """Lines 49-54, and the next height at once, unless its set waits for execution (Blocks 1)."""
-        block = self._blocks[decided.value]
+        block = self._judgement.block(decided.value)
+        assert block is not None, f"height {self.height.height} decided a block that is not here"
         if self.chain.validators(block.height + 1) is None:
             self._held_decision = decided
             return []
@@ -436,7 +428,8 @@ class Replica:
         assert validators is not None, f"the set of {block.height + 1} is unknown"
         if validators is not before.validators:
             self.lanes.change_set(validators)
-        self._waiting, self._blocks, self._build_round, self._heartbeat_due = {}, {}, None, False
+        self._judgement.height_decided()
+        self._build_round, self._heartbeat_due = None, False
         self._polkas.clear()
         for vote in decided.certificate.votes:
             # Who votes at a height computed the root after height - 2 (Blocks 5).
@@ -450,6 +443,9 @@ class Replica:
             Decide(block, decided.certificate),
             SetTimer(Timer(TimerKind.HEARTBEAT, self.height.height), self.rules.heartbeat_ms),
         ]
+        waiting = self.evidence.decided()
+        if waiting:
+            effects.append(SendEvidence(waiting))
         return effects + self._wake(now_ms) + self._take_early(now_ms)
 
     def _take_early(self, now_ms: int) -> list[Effect]:
@@ -473,6 +469,9 @@ class Replica:
     def _peer_height_changed(self, happened: PeerHeightChanged, now_ms: int) -> list[Effect]:
         self._pacing.peer_reached(happened.validator, happened.height, self.height.validators)
         return []
+
+    def _evidence_received(self, happened: EvidenceReceived, now_ms: int) -> list[Effect]:
+        return [ReportEvidence(happened.evidence)]
 
     # --- lanes ------------------------------------------------------------------------------------
 
@@ -509,6 +508,7 @@ HANDLERS: dict[type[Input], Callable[[Replica, Any, int], list[Effect]]] = {
     BatchCast: Replica._batch_cast,
     AcknowledgementReceived: Replica._acknowledgement_received,
     TipCertificateReceived: Replica._tip_certificate_received,
+    EvidenceReceived: Replica._evidence_received,
     BlockExecuted: Replica._block_executed,
     PeerHeightChanged: Replica._peer_height_changed,
 }

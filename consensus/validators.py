@@ -58,6 +58,14 @@ class ValidatorSet:
         """Return (key, power) in order of key: the encodable form."""
         return tuple(self._powers.items())
 
+    def without(self, convicted: Iterable[bytes]) -> "ValidatorSet":
+        """Return the set that is left when these are removed, in this order; its last member stays."""
+        left = dict(self._powers)
+        for key in convicted:
+            if key in left and len(left) > 1:
+                del left[key]
+        return self if len(left) == len(self._powers) else ValidatorSet(left.items())
+
     @property
     def powers(self) -> dict[bytes, int]:
         """Key -> power. Not to be changed."""

@@ -138,7 +138,7 @@ class RunningNode:
         counted |= {f"execution.{name}": count for name, count in node.executor.counters.items()}
         counted |= {f"mempool.{name}": count for name, count in mempool.admissions.items()}
         counted |= {
-            "consensus.evidence": len(node.host.evidence),
+            "consensus.evidence": len(node.host.replica.evidence.pieces()),
             "mempool.items": mempool.items,
             "mempool.bytes": mempool.bytes,
             "mempool.handed_over": mempool.handed_over,

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from consensus.blocks import EMPTY_EVIDENCE, Block, block_digest
+from consensus.blocks import Block, block_digest
 from consensus.certificates import CheckedCertificate, certificate_of
 from consensus.validators import ValidatorSet
 from consensus.votes import CheckedVote, Vote, VoteKind, vote_signed_bytes
@@ -42,8 +42,8 @@ def proven(made: Genesis, state: State, height: int = 3, signers: int = 3) -> Pr
     root, of_account = state.state_root(0), state.proof(address(7))
     assert root is not None
     assert of_account is not None
-    parent = Block(height - 1, bytes(32), 2, KEYS[0].public, (), EMPTY_EVIDENCE, root, SET.hash)
-    block = Block(height, block_digest(parent), 3, KEYS[0].public, (), EMPTY_EVIDENCE, root, SET.hash)
+    parent = Block(height - 1, bytes(32), 2, KEYS[0].public, (), (), root, SET.hash)
+    block = Block(height, block_digest(parent), 3, KEYS[0].public, (), (), root, SET.hash)
     certificate = signed(made, block, signers)
     evidence = Evidence(of_account, block, certificate, SET.pairs(), SET.pairs(), parent)
     text = account_text(address(7))

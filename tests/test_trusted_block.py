@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from consensus.blocks import EMPTY_EVIDENCE, Block, block_digest
+from consensus.blocks import Block, block_digest
 from prsm_node.errors import OperatorError
 from prsm_node.invite import DAY_MS
 from prsm_node.trusted_block import TrustedBlock, UntrustedChain, check, load, save
@@ -15,7 +15,7 @@ DATA = Path("data")
 
 
 def block(height: int, time_ms: int = 1, parent: bytes = BELOW) -> Block:
-    return Block(height, parent, time_ms, bytes(32), (), EMPTY_EVIDENCE, bytes(32), bytes(32))
+    return Block(height, parent, time_ms, bytes(32), (), (), bytes(32), bytes(32))
 
 
 TRUSTED = TrustedBlock(5, block_digest(block(5)), 1)

@@ -8,7 +8,7 @@ heights with many rounds (`forget`).
 
 from consensus.agreement.rounds import Offered
 from consensus.agreement.votekeeper import VoteKeeper
-from consensus.blocks import Block, CheckedProposal
+from consensus.blocks import Block, CheckedProposal, proposal_header
 from consensus.evidence import ProposalEquivocation, evidence_of_proposals
 
 
@@ -37,7 +37,7 @@ class Proposals:
             return None
         if (known[1].value, known[1].valid_round) == (offered.value, offered.valid_round):
             return None
-        found = evidence_of_proposals(known[0], proposal)
+        found = evidence_of_proposals(proposal_header(known[0]), proposal_header(proposal))
         if found is None or proposal.proposer in self._convicted:
             return None
         self._convicted.add(proposal.proposer)

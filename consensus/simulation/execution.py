@@ -1,7 +1,8 @@
 """Execution, as far as agreement sees it: after each block a root of state, and a set of validators.
 
 Any pure function of block and state will do, if it changes the set now and then: members leave and return,
-and their powers change (PROTOCOL, Blocks 1: what block h changes is in force from h + 3).
+their powers change, and who is convicted is gone for good (PROTOCOL, Blocks 1: what block h changes is in
+force from h + 3).
 """
 
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from hashlib import sha256
 import msgspec
 
 from consensus.blocks import Block, block_digest
+from consensus.chain import Since
+from consensus.evidence import guilty
 from consensus.quorum import is_third
 from consensus.validators import ValidatorSet
 
@@ -23,6 +26,9 @@ class State(msgspec.Struct, frozen=True):
     root: bytes
     members: ValidatorSet
     """In force from the height three above."""
+    since: Since = {}
+    """Of those that returned."""
+    convicted: frozenset[bytes] = frozenset()
 
 
 class Execution:
@@ -45,28 +51,45 @@ class Execution:
         state = self._states.get(digest)
         if state is None:
             before = self._states[block.parent]
-            members = self._changed(before.members, block.height)
+            convicts = [guilty(piece) for piece in block.evidence]
+            convicted = before.convicted.union(convicts)
+            members = self._changed(before.members.without(convicts), block.height, convicted)
             root = sha256(
                 before.root + msgspec.msgpack.encode((block.height, block, members.pairs()))
             ).digest()
-            state = self._states[digest] = State(root, members)
+            since = {
+                key: before.since.get(key, 0) if key in before.members else block.height + 3
+                for key in members.powers
+            }
+            state = self._states[digest] = State(root, members, since, convicted)
         return state
 
     def sets(self, chain: list[Block]) -> dict[int, ValidatorSet]:
         """Return the sets of the three heights above a chain, which is what a restart begins with."""
         height = len(chain)
-        return {height + i: self._named_by(chain, height + i) for i in (1, 2, 3)}
+        return {height + i: self._named_by(chain, height + i).members for i in (1, 2, 3)}
 
-    def _named_by(self, chain: list[Block], height: int) -> ValidatorSet:
+    def since(self, chain: list[Block]) -> dict[int, Since]:
+        """Return since when the members of those sets are in it."""
+        height = len(chain)
+        return {height + i: self._named_by(chain, height + i).since for i in (1, 2, 3)}
+
+    def convicted(self, chain: list[Block]) -> frozenset[bytes]:
+        """Return whom a chain's blocks convicted."""
+        return (self.after(chain[-1]) if chain else self.genesis).convicted
+
+    def _named_by(self, chain: list[Block], height: int) -> State:
         """The set of a height is what the block three below it left."""
-        return self.after(chain[height - 4]).members if height > 3 else self.genesis.members
+        return self.after(chain[height - 4]) if height > 3 else self.genesis
 
-    def _changed(self, members: ValidatorSet, height: int) -> ValidatorSet:
+    def _changed(self, members: ValidatorSet, height: int, convicted: frozenset[bytes]) -> ValidatorSet:
         """One after the other leaves, returns, or, where too few would be left, gains power."""
         if not self._changes_every or height % self._changes_every:
             return members
         founders = self.genesis.members
         who = founders[height // self._changes_every % len(founders)]
+        if who.key in convicted:
+            return members
         powers = dict(members.pairs())
         if who.key not in powers:
             powers[who.key] = who.power

@@ -79,6 +79,12 @@ def _acknowledgement(validator: "Validator", what: happened.AcknowledgementRecei
     return _judged(validator, validator.cluster.signatures.acknowledgement(given))
 
 
+def _evidence(validator: "Validator", what: happened.EvidenceReceived) -> bool:
+    if not validator.replica.wants_evidence(what.evidence):
+        return False
+    return _judged(validator, validator.cluster.signatures.evidence(what.evidence))
+
+
 def _tip_certificate(validator: "Validator", what: happened.TipCertificateReceived) -> bool:
     replica, certificate = validator.replica, what.certificate
     if not replica.wants_tip_certificate(certificate):
@@ -98,5 +104,6 @@ ADMITS: dict[type[Input], Callable[["Validator", Any], bool]] = {
     happened.BatchReceived: _batch,
     happened.AcknowledgementReceived: _acknowledgement,
     happened.TipCertificateReceived: _tip_certificate,
+    happened.EvidenceReceived: _evidence,
 }
 """Every input that comes over a link."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from consensus import inputs
+from consensus.evidence import offence
 from consensus.inputs import Input
 from consensus.votes import VoteKind
 
@@ -34,6 +35,11 @@ def _certificate(what: inputs.CertificateReceived) -> tuple[str | int, ...]:
     return (kind, what.certificate.height, what.certificate.round)
 
 
+def _evidence(what: inputs.EvidenceReceived) -> tuple[str | int, ...]:
+    done = offence(what.evidence)
+    return ("evidence", done.kind, number_of(done.guilty), done.height or 0, done.round or done.sequence or 0)
+
+
 PLACES: dict[type[Input], Callable[[Any], tuple[str | int, ...]]] = {
     inputs.VoteReceived: _vote,
     inputs.ProposalReceived: lambda w: ("proposal", w.proposal.height, w.proposal.round),
@@ -50,5 +56,6 @@ PLACES: dict[type[Input], Callable[[Any], tuple[str | int, ...]]] = {
         number_of(w.certificate.author),
         w.certificate.sequence,
     ),
+    inputs.EvidenceReceived: _evidence,
 }
 """Every input that comes over a link."""

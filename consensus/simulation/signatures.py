@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
-from consensus.blocks import CheckedProposal, Proposal, block_digest
+from consensus.blocks import CheckedProposal, Proposal, block_digest, proposal_header
 from consensus.certificates import Certificate, CheckedCertificate, votes_of
 from consensus.dissemination.acknowledgements import (
     Acknowledgement,
@@ -20,6 +20,14 @@ from consensus.dissemination.acknowledgements import (
     TipCertificate,
 )
 from consensus.dissemination.batches import BatchHeader, CheckedBatch, batch_digest
+from consensus.evidence import (
+    AcknowledgementEquivocation,
+    BatchEquivocation,
+    Evidence,
+    ProposalEquivocation,
+    clashes,
+)
+from consensus.proposal_header import ProposalHeader
 from consensus.quorum import is_quorum
 from consensus.validators import ValidatorSet
 from consensus.votes import CheckedVote, Vote, VoteKind, well_formed
@@ -83,6 +91,8 @@ class Signatures:
     def proposal(self, proposal: Proposal, validators: ValidatorSet) -> bool:
         if not self._holds(proposal.signature, *_proposal(proposal)):
             return False
+        if not all(map(self.evidence, proposal.block.evidence)):
+            return False
         polka = proposal.polka
         if (polka is None) != (proposal.valid_round < 0) or proposal.valid_round >= proposal.round:
             return False
@@ -97,6 +107,18 @@ class Signatures:
 
     def acknowledgement(self, given: Acknowledgement) -> bool:
         return self._holds(given.signature, given.voter, given.author, given.sequence, given.digest)
+
+    def evidence(self, piece: Evidence) -> bool:
+        """Whether it proves guilt (`evidence.verify`)."""
+        if isinstance(piece, ProposalEquivocation):
+            signed = all(self._holds(h.signature, *_header(h)) for h in (piece.first, piece.second))
+        elif isinstance(piece, BatchEquivocation):
+            signed = self.batch(piece.first) and self.batch(piece.second)
+        elif isinstance(piece, AcknowledgementEquivocation):
+            signed = self.acknowledgement(piece.first) and self.acknowledgement(piece.second)
+        else:
+            signed = all(map(self.vote, astuple(piece)))
+        return signed and clashes(piece)
 
     def tip_certificate(self, certificate: TipCertificate, validators: ValidatorSet) -> bool:
         place = (id(certificate), validators.hash)
@@ -128,8 +150,11 @@ def _vote(vote: Vote) -> tuple[object, ...]:
 
 
 def _proposal(proposal: Proposal) -> tuple[object, ...]:
-    place = (proposal.proposer, proposal.height, proposal.round, proposal.valid_round)
-    return (*place, block_digest(proposal.block))
+    return _header(proposal_header(proposal))
+
+
+def _header(header: ProposalHeader) -> tuple[object, ...]:
+    return (header.proposer, header.height, header.round, header.valid_round, header.value)
 
 
 def _could_certify(voters: Sequence[bytes], validators: ValidatorSet) -> bool:

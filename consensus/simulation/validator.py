@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from consensus import effects as fx
 from consensus import inputs as happened
 from consensus.agreement.own_votes import diverged_after
@@ -17,6 +19,7 @@ from consensus.certificates import CheckedCertificate
 from consensus.chain import ChainStart
 from consensus.dissemination.acknowledgements import Acknowledgement, CheckedAcknowledgement
 from consensus.dissemination.batches import CheckedBatch, batch_digest
+from consensus.evidence_window import EvidenceWindow
 from consensus.guard import Guard, still_signed
 from consensus.inputs import Input
 from consensus.replica import Replica
@@ -92,8 +95,14 @@ class Validator:
             tips=tuple(tips.values()),
             roots={0: cluster.genesis} | {b.height: execution.after(b).root for b in chain[-2:]},
             sets=execution.sets(chain),
-            last_work=max((block.height for block, _ in self.blocks if block.tips), default=0),
+            last_work=max((block.height for block, _ in self.blocks if block.works), default=0),
+            since=execution.since(chain),
+            convicted=execution.convicted(chain),
         )
+        window = EvidenceWindow()
+        for block in chain:
+            window = window.after(block.height, block.time_ms, start.window_ms)
+        start = replace(start, window=window)
         guard = self.guard
         if 0 < guard.height <= height:
             decided = block_digest(self.blocks[guard.height - 1][0])
@@ -429,6 +438,11 @@ class Validator:
         self.cluster.record("evidence", self, type(effect.evidence).__name__)
         if self.honest:
             self.cluster.invariants.evidence_found(self.name, effect.evidence)
+        self.broadcast(happened.EvidenceReceived(self.link, effect.evidence))
+
+    def send_evidence(self, effect: fx.SendEvidence) -> None:
+        for piece in effect.pieces:
+            self.broadcast(happened.EvidenceReceived(self.link, piece))
 
     def prepare_block(self, effect: fx.PrepareBlock) -> None:
         """Bodies are not modelled."""
@@ -460,6 +474,7 @@ PERFORM: dict[type[fx.Effect], Callable[[Any, Any], None]] = {
     fx.Decide: lambda v, e: v.decide(e),
     fx.StrengthenCommit: lambda v, e: v.strengthen_commit(e),
     fx.ReportEvidence: lambda v, e: v.report_evidence(e),
+    fx.SendEvidence: lambda v, e: v.send_evidence(e),
     fx.Halt: lambda v, e: v.halt(e),
 }
 """One dict look-up an effect, late bound, so that an actor overrides what it does otherwise."""

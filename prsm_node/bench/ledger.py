@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 import trio
 
-from consensus.blocks import EMPTY_EVIDENCE, Block, block_digest
+from consensus.blocks import Block, block_digest
 from consensus.certificates import Certificate
 from consensus.votes import VoteKind
 from prsm_node.bench.local_network import progress
@@ -143,7 +143,7 @@ def _execute(state: State, numbers: range, bodies: list[bytes]) -> None:
     height = state.height + 1
     root = state.header_root(height)
     assert root is not None, f"block {height - 2} is not executed"
-    block = Block(height, state.digest, height, VALIDATOR, (), EMPTY_EVIDENCE, root, bytes(32))
+    block = Block(height, state.digest, height, VALIDATOR, (), (), root, bytes(32))
     digest = block_digest(block)
     commit = Certificate(VoteKind.PRECOMMIT, height, 0, digest, ())
     batches = [BatchRecord(VALIDATOR, number + 1, digest, number) for number in numbers]

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import trio
 
-from consensus.blocks import EMPTY_EVIDENCE, Block, Tip, block_digest
+from consensus.blocks import Block, Tip, block_digest
 from consensus.certificates import CheckedCertificate, certificate_of
 from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_digest
 from consensus.inputs import BlockExecuted
@@ -103,7 +103,7 @@ class ChainMaker:
             time_ms=self._time_ms,
             proposer=proposer,
             tips=() if body is None else (self._sealed(proposer, body),),
-            evidence=EMPTY_EVIDENCE,
+            evidence=(),
             state_root=root,
             next_validators=self._set.hash,
         )

@@ -18,11 +18,12 @@ from consensus.dissemination.acknowledgements import (
     acknowledgement_signed_bytes,
 )
 from consensus.dissemination.batches import BatchHeader, batch_signed_bytes
+from consensus.evidence import Evidence, verify
 from consensus.guard import Step
 from consensus.quorum import is_quorum
 from consensus.validators import ValidatorSet
 from consensus.votes import CheckedVote, Vote, VoteKind, vote_signed_bytes, well_formed
-from prsm_node.identity.ed25519 import verify
+from prsm_node.identity import ed25519
 
 # Four rounds of 2 x 256 votes and the acknowledgements of a busy second; an entry is about 300 bytes.
 REMEMBERED_MAX = 4_096
@@ -42,7 +43,7 @@ class Checks:
         place = (key, signature, message)
         if place in self._good:
             return True
-        if not verify(key, signature, message):
+        if not ed25519.verify(key, signature, message):
             return False
         self._remember(place)
         return True
@@ -83,8 +84,9 @@ class Checks:
         return CheckedCertificate(certificate)
 
     def proposal(self, proposal: Proposal, validators: ValidatorSet) -> CheckedProposal | None:
-        """Check the proposer's signature and, from line 28 on, that the polka is the one named."""
-        if not self.signs(proposal):
+        """Check the proposer's signature, the evidence and, from line 28 on, that the polka is the one
+        named."""
+        if not self.signs(proposal) or not all(map(self.evidence, proposal.block.evidence)):
             return None
         polka = proposal.polka
         if (polka is None) != (proposal.valid_round < 0) or proposal.valid_round >= proposal.round:
@@ -96,6 +98,10 @@ class Checks:
                 return None
         self._saw(proposal.proposer, replace(proposal, polka=None))
         return CheckedProposal(proposal)
+
+    def evidence(self, piece: Evidence) -> bool:
+        """Whether a piece proves guilt. What is known of its guilty is asked elsewhere."""
+        return verify(piece, self._network, self.signature)
 
     def batch(self, header: BatchHeader) -> bool:
         """Check the author's signature; what is in the body is the mempool's to check."""

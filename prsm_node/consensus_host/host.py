@@ -36,12 +36,13 @@ from consensus.effects import (
     SendBatchAgain,
     SendCertificate,
     SendCommitted,
+    SendEvidence,
     SendTipCertificate,
     SendVotes,
     SetTimer,
     StrengthenCommit,
 )
-from consensus.evidence import Evidence, guilty
+from consensus.evidence import Evidence, offence
 from consensus.guard import Guard, still_signed
 from consensus.inputs import (
     BatchCast,
@@ -76,8 +77,6 @@ log = structlog.get_logger("consensus")
 ACKNOWLEDGED_EVERY_MS = 200
 # Votes whose bringer is remembered until they are checked: 256 validators x 2 kinds from 8 links.
 BROUGHT_MAX = 4_096
-EVIDENCE_MAX = 256
-"""Proofs kept in memory; one a validator is enough to convict."""
 
 
 class Halted(OperatorError):
@@ -116,11 +115,11 @@ class ConsensusHost:
         self.checks = checks
         self.timers = Timers(self._timer_expired)
         self.stopped_because = ""
-        self.evidence: deque[Evidence] = deque(maxlen=EVIDENCE_MAX)
         self.counters: dict[str, int] = {
             "votes_cast": 0,
             "votes_forged": 0,
             "decisions": 0,
+            "evidence_found": 0,
             "rounds_over_0": 0,
             "sent_again": 0,
         }
@@ -369,8 +368,19 @@ class ConsensusHost:
         self._executor.strengthen(effect.certificate)
 
     def _report_evidence(self, effect: ReportEvidence) -> None:
-        self.evidence.append(effect.evidence)
-        log.warning("evidence", proof=type(effect.evidence).__name__, guilty=guilty(effect.evidence).hex())
+        done = offence(effect.evidence)
+        self.counters["evidence_found"] += 1
+        log.warning(
+            "evidence", guilty=done.guilty.hex(), kind=done.kind, height=done.height, round=done.round
+        )
+        self._broadcast_evidence((effect.evidence,))
+
+    def _send_evidence(self, effect: SendEvidence) -> None:
+        self._broadcast_evidence(effect.pieces)
+
+    def _broadcast_evidence(self, pieces: Sequence[Evidence]) -> None:
+        for piece in pieces:
+            self._outbox.broadcast(Kind.EVIDENCE, encode_message(piece))
 
     def not_voting(self, reason: str) -> None:
         """Say why this node was never allowed to vote, wherever an operator looks."""
@@ -407,6 +417,7 @@ PERFORM: dict[type[Effect], Callable[[ConsensusHost, Any], None]] = {
     Decide: ConsensusHost._decide,
     StrengthenCommit: ConsensusHost._strengthen_commit,
     ReportEvidence: ConsensusHost._report_evidence,
+    SendEvidence: ConsensusHost._send_evidence,
     Halt: ConsensusHost._halt,
 }
 """One dict look-up an effect; tests/house checks that it covers every Effect."""

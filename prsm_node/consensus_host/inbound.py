@@ -16,11 +16,13 @@ from consensus.blocks import Block, Proposal, block_digest
 from consensus.certificates import Certificate, CheckedCertificate
 from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
 from consensus.dissemination.batches import BatchHeader, CheckedBatch, batch_digest
+from consensus.evidence import Evidence, clashes
 from consensus.inputs import (
     AcknowledgementReceived,
     BatchReceived,
     BlockReceived,
     CertificateReceived,
+    EvidenceReceived,
     ProposalReceived,
     TipCertificateReceived,
 )
@@ -98,6 +100,7 @@ class Inbound:
             "batches_dropped": 0,
             "batches_spent": 0,
             "batches_unwanted": 0,
+            "evidence_unwanted": 0,
             "proposals_surplus": 0,
         }
         self._values: dict[tuple[int, int], set[bytes]] = {}
@@ -206,6 +209,20 @@ class Inbound:
             self._outbox.fault(link, "committed.untrusted")
             return False
         return True
+
+    def on_evidence(self, link: int, pieces: Sequence[Evidence]) -> None:
+        """A piece convicts by itself; one that does not is its bringer's fault: nobody honest hands it on."""
+        for piece in pieces:
+            if not clashes(piece):
+                self._outbox.fault(link, "evidence.clash")
+                continue
+            if not self._host.replica.wants_evidence(piece):
+                self.counters["evidence_unwanted"] += 1
+                continue
+            if not self._host.checks.evidence(piece):
+                self._outbox.fault(link, "evidence.signature")
+                continue
+            self._host.feed(EvidenceReceived(link, piece))
 
     def fetched_block(self, link: int, value: bytes, answer: BlockAnswer) -> bool:
         if answer.committed is not None and block_digest(answer.committed.block) == value:
@@ -339,6 +356,7 @@ class Inbound:
             "VOTE": self.on_votes,
             "CERTIFICATE": self.on_certificates,
             "COMMITTED": self.on_committed,
+            "EVIDENCE": self.on_evidence,
             "BATCH": self.on_batches,
             "ACKNOWLEDGEMENT": self.on_acknowledgements,
             "TIP_CERTIFICATE": self.on_tip_certificates,

@@ -13,6 +13,7 @@ import msgspec
 from consensus.blocks import Proposal
 from consensus.certificates import Certificate
 from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
+from consensus.evidence import Evidence
 from consensus.votes import Vote
 from prsm_node.wire import payloads
 
@@ -31,6 +32,7 @@ class Kind(IntEnum):
     VOTE = 11
     CERTIFICATE = 12
     COMMITTED = 13
+    EVIDENCE = 14
     TRANSACTIONS = 20
     BATCH = 21
     ACKNOWLEDGEMENT = 22
@@ -82,11 +84,14 @@ def _rules(
 # HELLO            two messages a link in its life.
 # HEARTBEAT        one a second by default, ten where it is tuned down to 0.1 s.
 # PEERS            one on linking and one each 30 s, 64 addresses of at most 256 bytes: 17 KB.
-# PROPOSAL         33/s and as many sent again, each at most 48 KB (256 tips of 75 bytes, a polka of 27 KB).
+# PROPOSAL         33/s and as many sent again, each at most 54 KB (256 tips of 75 bytes, a polka of 27 KB,
+#                  16 pieces of evidence of 400 bytes).
 # VOTE             its validator's 2 votes a round: 66/s; one that forwards others' after a silence may bring
 #                  2 x 256 of 190 bytes at once, twice: 1,024 a second, 97 KB in a frame of 512.
 # CERTIFICATE      a polka and a commit a round, 66/s, as many again on Agreement 2's timer; 27 KB each.
-# COMMITTED        one a height for who lags, 33/s, 46 KB each.
+# COMMITTED        one a height for who lags, 33/s, 54 KB each.
+# EVIDENCE         four pieces of each of 256 validators, 400 bytes each, once and again each 16 heights: what
+#                  is dropped here comes again. A piece costs two checks, so 64/s are 0.4 % of a core.
 # TRANSACTIONS     5,800 final transfers/s is the ceiling; one link may bring them all, doubled; 250 bytes
 #                  each, and memos and multi-transfers up to 16 KiB within the bytes.
 # BATCH            a batch closes after 10 ms: 100/s, as many sent again; 5,800 transfers of 250 bytes are
@@ -107,6 +112,7 @@ KINDS: dict[Kind, KindRules] = {
     Kind.VOTE: _rules(Vote, Priority.AGREEMENT, 128 * KIB, 2_048, 512 * KIB),
     Kind.CERTIFICATE: _rules(Certificate, Priority.AGREEMENT, 256 * KIB, 256, 8_000 * KIB),
     Kind.COMMITTED: _rules(payloads.Committed, Priority.AGREEMENT, 512 * KIB, 100, 5_000 * KIB),
+    Kind.EVIDENCE: _rules(Evidence, Priority.LINK, 64 * KIB, 64, 32 * KIB),
     Kind.TRANSACTIONS: _rules(
         payloads.TransactionBytes, Priority.DISSEMINATION, 512 * KIB, 12_000, 8_000 * KIB
     ),

@@ -5,7 +5,7 @@ from random import Random
 import msgspec
 import pytest
 
-from consensus.blocks import Block, Proposal
+from consensus.blocks import Block, Proposal, proposal_header
 from consensus.certificates import CheckedCertificate, certificate_of
 from consensus.dissemination.acknowledgements import Acknowledgement
 from consensus.dissemination.batches import BatchHeader
@@ -124,14 +124,14 @@ def random_fork(
 
 
 def block(time_ms: int) -> Block:
-    return Block(1, NETWORK, time_ms, voter(0), (), NETWORK, NETWORK, NETWORK)
+    return Block(1, NETWORK, time_ms, voter(0), (), (), NETWORK, NETWORK)
 
 
 PROOFS: list[Evidence] = [
     VoteEquivocation(prevote(0, 1, A), prevote(0, 1, B)),
     VoteEquivocation(precommit(0, 1, A, 0), precommit(0, 1, A, 1)),
     Amnesia(precommit(0, 1, A), prevote(0, 3, B, mark=1)),
-    ProposalEquivocation(Proposal(0, -1, voter(0), block(1)), Proposal(0, -1, voter(0), block(2))),
+    ProposalEquivocation(*(proposal_header(Proposal(0, -1, voter(0), block(time_ms))) for time_ms in (1, 2))),
     BatchEquivocation(BatchHeader(voter(0), 1, A, A), BatchHeader(voter(0), 1, A, B)),
     AcknowledgementEquivocation(
         Acknowledgement(voter(1), 1, A, voter(0)), Acknowledgement(voter(1), 1, B, voter(0))

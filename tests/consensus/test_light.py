@@ -22,7 +22,7 @@ SETS = {height: some(height // 3) for height in range(1, 30)}
 def chain(length: int, signers: int = 3) -> tuple[Trusted, list[LightBlock]]:
     digest, steps, parent = bytes(32), [], None
     for height in range(1, length + 1):
-        block = Block(height, digest, height, bytes(32), (), NETWORK, NETWORK, SETS[height + 1].hash)
+        block = Block(height, digest, height, bytes(32), (), (), NETWORK, SETS[height + 1].hash)
         digest = block_digest(block)
         voters = [v.key for v in SETS[height]][:signers]
         votes = [Vote(VoteKind.PRECOMMIT, height, 0, digest, -1, 0, voter, b"s") for voter in voters]

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from consensus.blocks import EMPTY_EVIDENCE, Block, Proposal, block_digest
+from consensus.blocks import Block, Proposal, block_digest
 from consensus.certificates import Certificate, certificate_of
 from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
 from consensus.guard import Step
@@ -27,7 +27,7 @@ def vote(by: int, kind: VoteKind = VoteKind.PRECOMMIT, network: bytes = NETWORK)
 
 
 def block() -> Block:
-    return Block(5, b"p" * 32, 1, KEYS[0].public, (), EMPTY_EVIDENCE, b"r" * 32, FOUR.hash)
+    return Block(5, b"p" * 32, 1, KEYS[0].public, (), (), b"r" * 32, FOUR.hash)
 
 
 def test_a_vote_counts_for_its_own_network_kind_and_content_only() -> None:

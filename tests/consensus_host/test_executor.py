@@ -9,7 +9,7 @@ import msgspec
 import trio
 import trio.testing
 
-from consensus.blocks import EMPTY_EVIDENCE, Block, Tip, block_digest
+from consensus.blocks import Block, Tip, block_digest
 from consensus.certificates import CheckedCertificate
 from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_digest
 from consensus.inputs import BlockExecuted
@@ -73,7 +73,7 @@ class Node:
         root = self.state.header_root(1)
         assert root is not None
         tips = (Tip(AUTHOR, 1, batch_digest(header)),)
-        return Block(1, self.state.digest, 2_000, AUTHOR, tips, EMPTY_EVIDENCE, root, NO_DIGEST)
+        return Block(1, self.state.digest, 2_000, AUTHOR, tips, (), root, NO_DIGEST)
 
     async def decide(self, block: Block) -> None:
         self.executor.decide(block, CheckedCertificate(commit_of(block.height, block_digest(block))))

@@ -6,7 +6,7 @@ import msgspec
 import trio
 import trio.testing
 
-from consensus.blocks import EMPTY_EVIDENCE, Block, Proposal
+from consensus.blocks import Block, Proposal
 from consensus.dissemination.batches import BatchHeader
 from consensus.guard import Guard, Step
 from consensus.validators import ValidatorSet
@@ -177,7 +177,7 @@ async def test_a_vote_of_ours_beyond_our_guard_keeps_us_silent_for_good(
 async def test_a_proposal_of_ours_beyond_our_guard_keeps_us_silent(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    block = Block(12, bytes(32), 1, ME, (), EMPTY_EVIDENCE, bytes(32), bytes(32))
+    block = Block(12, bytes(32), 1, ME, (), (), bytes(32), bytes(32))
     proposal = Signer(NETWORK, KEY, Checks(NETWORK)).proposal(Proposal(0, -1, ME, block))
     found, _ = await check(Peers(encode_seen(proposal)), SIGNED)
     assert found is not None

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from consensus.blocks import EMPTY_EVIDENCE, Block
+from consensus.blocks import Block
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.checks import Checks
 from prsm_node.consensus_host.inbound import Inbound
@@ -27,7 +27,7 @@ class Faults:
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_a_certified_block_off_the_trusted_chain_is_its_peers_fault(trusted: bool) -> None:
     made = genesis("trust", 1, [(key.public, 1, f"node{n}") for n, key in enumerate(KEYS)], [])
-    block = Block(5, bytes(32), 2, KEYS[0].public, (), EMPTY_EVIDENCE, bytes(32), SET.hash)
+    block = Block(5, bytes(32), 2, KEYS[0].public, (), (), bytes(32), SET.hash)
     chain = SimpleNamespace(validators=lambda height: SET)
     host = SimpleNamespace(replica=SimpleNamespace(chain=chain), checks=Checks(made.hash))
     faults = Faults()

@@ -15,7 +15,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from consensus.blocks import EMPTY_EVIDENCE, Block, Proposal, Tip, block_digest
+from consensus.blocks import Block, Proposal, Tip, block_digest
 from consensus.certificates import Certificate, CertificateVote
 from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
 from consensus.dissemination.batches import EMPTY_LANE, BatchHeader
@@ -142,7 +142,7 @@ class Target:
         return Batch(self.faulty.batch(header), body)
 
     def block(self, height: int, **changes: Any) -> Block:
-        made = Block(height, HASH, 1, self.key.public, (), EMPTY_EVIDENCE, HASH, HASH)
+        made = Block(height, HASH, 1, self.key.public, (), (), HASH, HASH)
         return replace(made, **changes)
 
     def vote(self, height: int, round_: int = 0, voter: bytes | None = None) -> Vote:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from consensus.blocks import EMPTY_EVIDENCE, Block, block_digest
+from consensus.blocks import Block, block_digest
 from consensus.certificates import Certificate
 from consensus.votes import VoteKind
 from prsm_node.genesis import Genesis, genesis
@@ -82,7 +82,7 @@ class Chain:
         height = state.height + 1
         root = state.header_root(height)
         assert root is not None
-        block = Block(height, state.digest, 1_000 + height, AUTHOR, (), EMPTY_EVIDENCE, root, NO_DIGEST)
+        block = Block(height, state.digest, 1_000 + height, AUTHOR, (), (), root, NO_DIGEST)
         digest = block_digest(block)
         batches = [BatchRecord(AUTHOR, position, NO_DIGEST, position) for position in positions]
         bodies = [self.read_body(position) for position in positions]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.blocks import EMPTY_EVIDENCE, Block, block_digest
+from consensus.blocks import Block, block_digest
 from prsm_node.storage.blocks import BatchRecord
 from prsm_node.storage.speculation import Speculation
 from prsm_node.storage.state import State
@@ -33,7 +33,7 @@ def next_block(state: State, raws: list[bytes]) -> tuple[Block, bytes]:
     root = state.header_root(state.height + 1)
     assert root is not None
     time_ms = 1_000 + state.height + len(raws)
-    block = Block(state.height + 1, state.digest, time_ms, AUTHOR, (), EMPTY_EVIDENCE, root, NO_DIGEST)
+    block = Block(state.height + 1, state.digest, time_ms, AUTHOR, (), (), root, NO_DIGEST)
     return block, msgspec.msgpack.encode(raws)
 
 

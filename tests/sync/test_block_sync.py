@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from consensus.blocks import EMPTY_EVIDENCE, Block, Tip
+from consensus.blocks import Block, Tip
 from consensus.certificates import Certificate
 from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_digest
 from consensus.signing import SignedKind, signed_prefix
@@ -40,7 +40,7 @@ SECOND = batch(2, batch_digest(FIRST.header), b"\x91\xc4\x01b")
 
 def block(height: int, *batches: Batch) -> Committed:
     tips = tuple(Tip(b.header.author, b.header.sequence, batch_digest(b.header)) for b in batches[-1:])
-    made = Block(height, bytes(32), height, AUTHOR, tips, EMPTY_EVIDENCE, bytes(32), bytes(32))
+    made = Block(height, bytes(32), height, AUTHOR, tips, (), bytes(32), bytes(32))
     return Committed(made, Certificate(VoteKind.PRECOMMIT, height, 0, bytes(32), ()))
 
 

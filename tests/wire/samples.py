@@ -2,10 +2,18 @@
 
 from typing import Any
 
-from consensus.blocks import EMPTY_EVIDENCE, Block, Proposal, Tip
+from consensus.blocks import Block, Proposal, Tip
 from consensus.certificates import Certificate, CertificateVote
 from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
 from consensus.dissemination.batches import EMPTY_LANE, BatchHeader
+from consensus.evidence import (
+    AcknowledgementEquivocation,
+    Amnesia,
+    BatchEquivocation,
+    ProposalEquivocation,
+    VoteEquivocation,
+)
+from consensus.proposal_header import ProposalHeader
 from consensus.votes import Vote, VoteKind
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.wire import payloads
@@ -16,13 +24,35 @@ NODE = SigningKey.from_seed(b"node of the golden files, 32 by.")
 AUTHOR, VOTER = b"\xa1" * 32, b"\xb2" * 32
 VALUE, DIGEST, SIGNATURE = b"\x11" * 32, b"\x22" * 32, b"\x33" * 64
 
+PIECES = (
+    VoteEquivocation(
+        Vote(VoteKind.PREVOTE, 7, 1, VALUE, -1, 0, VOTER, SIGNATURE),
+        Vote(VoteKind.PREVOTE, 7, 1, None, -1, 0, VOTER, SIGNATURE),
+    ),
+    Amnesia(
+        Vote(VoteKind.PRECOMMIT, 7, 1, VALUE, -1, 0, VOTER, SIGNATURE),
+        Vote(VoteKind.PREVOTE, 7, 3, DIGEST, 1, 0, VOTER, SIGNATURE),
+    ),
+    ProposalEquivocation(
+        ProposalHeader(7, 1, -1, VALUE, AUTHOR, SIGNATURE),
+        ProposalHeader(7, 1, -1, DIGEST, AUTHOR, SIGNATURE),
+    ),
+    BatchEquivocation(
+        BatchHeader(AUTHOR, 1, EMPTY_LANE, DIGEST, SIGNATURE),
+        BatchHeader(AUTHOR, 1, EMPTY_LANE, VALUE, SIGNATURE),
+    ),
+    AcknowledgementEquivocation(
+        Acknowledgement(AUTHOR, 1, DIGEST, VOTER, SIGNATURE),
+        Acknowledgement(AUTHOR, 1, VALUE, VOTER, SIGNATURE),
+    ),
+)
 BLOCK = Block(
     height=7,
     parent=DIGEST,
     time_ms=1_700_000_000_123,
     proposer=AUTHOR,
     tips=(Tip(AUTHOR, 5, DIGEST), Tip(VOTER, 9, VALUE)),
-    evidence=EMPTY_EVIDENCE,
+    evidence=PIECES,
     state_root=VALUE,
     next_validators=DIGEST,
 )
@@ -45,6 +75,7 @@ SAMPLES: dict[Kind, list[Any]] = {
     ],
     Kind.CERTIFICATE: [POLKA],
     Kind.COMMITTED: [payloads.Committed(BLOCK, COMMIT)],
+    Kind.EVIDENCE: list(PIECES),
     Kind.TRANSACTIONS: [b"a raw transaction", b""],
     Kind.BATCH: [payloads.Batch(BatchHeader(AUTHOR, 1, EMPTY_LANE, DIGEST, SIGNATURE), b"\x91\xc4\x01a")],
     Kind.ACKNOWLEDGEMENT: [Acknowledgement(AUTHOR, 1, DIGEST, VOTER, SIGNATURE)],

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consensus.blocks import EVIDENCE_MAX, Block, Proposal, Tip
+from consensus.bounds import HEIGHT_MAX, ROUND_MAX, VALIDATORS_MAX
+from consensus.certificates import Certificate, CertificateVote
+from consensus.evidence import VoteEquivocation
 from consensus.signing import SignedKind, signed_bytes
+from consensus.votes import Vote, VoteKind
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.wire import payloads
 from prsm_node.wire.describe import describe
@@ -145,7 +150,18 @@ def test_array_headers_are_msgpacks(count: int) -> None:
 
 def test_the_largest_messages_fit_their_frames() -> None:
     header = SAMPLES[Kind.BATCH][0].header
+    votes = tuple(CertificateVote(bytes(32), 2**62, bytes(64)) for _ in range(VALIDATORS_MAX))
+    polka = Certificate(VoteKind.PREVOTE, HEIGHT_MAX, ROUND_MAX, bytes(32), votes)
+    tips = tuple(Tip(bytes(32), HEIGHT_MAX, bytes(32)) for _ in range(VALIDATORS_MAX))
+    vote = Vote(VoteKind.PREVOTE, HEIGHT_MAX, ROUND_MAX, bytes(32), ROUND_MAX, 0, bytes(32), bytes(64))
+    pieces = (VoteEquivocation(vote, vote),) * EVIDENCE_MAX
+    block = Block(HEIGHT_MAX, bytes(32), 2**53, bytes(32), tips, pieces, bytes(32), bytes(32))
+    proposal = Proposal(ROUND_MAX, ROUND_MAX, bytes(32), block, polka, bytes(64))
+    assert len(encode_message(proposal)) < 54 * 1024, "as kinds.py reckons"
+    assert len(encode_message(pieces[0])) < 400, "as evidence.py says"
     largest = {
+        Kind.PROPOSAL: proposal,
+        Kind.COMMITTED: payloads.Committed(block, polka),
         Kind.BATCH: payloads.Batch(header, bytes(payloads.BATCH_BODY_BYTES_MAX)),
         Kind.RESPONSE: payloads.Response(
             2**62, payloads.Outcome.FOUND, 63, 64, bytes(payloads.PART_BYTES_MAX)

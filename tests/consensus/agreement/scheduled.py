@@ -206,7 +206,7 @@ class Network:
 
     def _block(self, proposer: bytes) -> Block:
         unique = self.random.getrandbits(128).to_bytes(32, "big")
-        return Block(self.height, ZERO, self.now_ms, proposer, (), ZERO, unique, ZERO)
+        return Block(self.height, ZERO, self.now_ms, proposer, (), (), unique, ZERO)
 
     def _propose(
         self, node: Node, round_: int, block: Block, valid_round: int, polka: CheckedCertificate | None
