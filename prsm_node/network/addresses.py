@@ -86,3 +86,9 @@ def parse_address(text: str) -> Address:
     if parts[5] != "p2p":
         raise ValueError(f"{shown} has /{parts[5][:20]}/ where /p2p/ belongs")
     return Address(family, host, int(parts[4]), node_key_of(parts[6]))
+
+
+def host_of(transport: str) -> str:
+    """Return the IP address in /ip4|ip6/<host>/..., "" where there is none."""
+    parts = transport.split("/")
+    return parts[2] if len(parts) > 2 and parts[1] in ("ip4", "ip6") else ""

@@ -12,8 +12,10 @@ import trio
 
 from prsm_node.errors import OperatorError
 from prsm_node.network.address_book import LASTING_S, AddressBook
-from prsm_node.network.addresses import Address, parse_address
+from prsm_node.network.addresses import Address, host_of, parse_address
+from prsm_node.network.conduct import Conduct
 from prsm_node.network.config import NetworkConfig
+from prsm_node.network.groups import group_of, group_of_host
 from prsm_node.network.link import Link
 from prsm_node.network.rumours import (
     NODES_PER_TELLER_MAX,
@@ -22,7 +24,7 @@ from prsm_node.network.rumours import (
     is_loopback,
     on_every_interface,
 )
-from prsm_node.network.scores import Scores
+from prsm_node.network.slots import reserved
 from prsm_node.network.transport import Stream, Transport
 
 DIALS_AT_ONCE = 8
@@ -35,13 +37,14 @@ class DiallingLinks(Protocol):
     config: NetworkConfig
     clock: Callable[[], float]
     random: Random
-    scores: Scores
+    conduct: Conduct
     counters: Counter[str]
     listen: tuple[Address, ...]
 
     @property
     def transport(self) -> Transport: ...
     def links(self) -> list[Link]: ...
+    def link(self, of: Link | int | bytes) -> Link | None: ...
     def start_soon(self, task: Callable[..., Awaitable[object]], *arguments: object) -> None: ...
     async def serve(self, stream: Stream, outbound: bool) -> None: ...
 
@@ -54,7 +57,8 @@ class Dialling:
         self._own_key = own_key
         self.book = AddressBook(own_key, links.config, links.random)
         self._rumours = Rumours(links.config)
-        self._under_way: set[bytes] = set()
+        self._under_way: dict[bytes, str] = {}
+        """Node -> the network group in which it is dialled."""
         for text in links.config.bootstrap:
             try:
                 address = parse_address(text)
@@ -98,7 +102,8 @@ class Dialling:
         if refused is not None:
             self._links.counters[f"addresses_refused.{refused}"] += 1
             return False
-        return self.book.learn(address, teller=key)
+        source = "" if teller is None else group_of_host(teller.host)
+        return self.book.learn(address, teller=key, source=source)
 
     def learn_own(self, link: Link, text: str) -> None:
         """Keep an address that a peer gives as its own; one of another node would be a rumour."""
@@ -120,25 +125,48 @@ class Dialling:
         links = self._links
         while True:
             now = links.clock()
-            linked = {link.node_key for link in links.links()} | self._under_way
-            room = links.config.exchange_peers and len(linked) < links.config.links_wanted
-            for address in self.book.due(now, linked, room):
+            linked = {link.node_key for link in links.links()} | self._under_way.keys()
+            for address in self.book.due(now, linked, self._room(linked), self._outbound_groups()):
                 key = address.node_key
                 assert key is not None, "the book keeps addresses with a node key only"
                 if (
                     len(self._under_way) >= DIALS_AT_ONCE
                     or key in self._under_way
-                    or links.scores.banned(key, now)
+                    or self._banned(address, key)
                 ):
                     continue
-                if not self.book.is_bootstrap(key) and not self._rumours.may_dial(
+                if not self.book.is_kept_apart(key) and not self._rumours.may_dial(
                     address, self.book.teller(key), now
                 ):
                     continue
-                self._under_way.add(key)
+                self._under_way[key] = group_of(address)
                 self.book.dialling(key, now)
                 links.start_soon(self._dial_one, address)
             await trio.sleep(DIAL_TICK_S)
+
+    def _room(self, linked: set[bytes]) -> bool:
+        """Whether to dial on hearsay: up to the links wanted, and beyond them until those that we dialled
+        fill the places kept for them, or a crowd that came would be all that we ever see."""
+        config = self._links.config
+        if not config.exchange_peers:
+            return False
+        dialled = sum(link.outbound for link in self._links.links()) + len(self._under_way)
+        return len(linked) < config.links_wanted or dialled < reserved(config.links_max)
+
+    def _outbound_groups(self) -> list[str]:
+        on_hearsay = [
+            group_of_host(link.host)
+            for link in self._links.links()
+            if link.outbound and not self.book.is_kept_apart(link.node_key)
+        ]
+        return on_hearsay + list(self._under_way.values())
+
+    def _banned(self, address: Address, key: bytes) -> bool:
+        conduct = self._links.conduct
+        if conduct.node_banned(key):
+            return True
+        # Whom the operator named answers for itself alone.
+        return not self.book.is_bootstrap(key) and conduct.place_banned(host_of(address.transport))
 
     async def _dial_one(self, address: Address) -> None:
         links, key = self._links, address.node_key
@@ -150,18 +178,25 @@ class Dialling:
         except Exception as error:
             links.counters[f"dial_failed.{type(error).__name__}"] += 1
         finally:
-            self._under_way.discard(key)
+            self._under_way.pop(key, None)
         if stream is None:
             links.counters["dials_failed"] += 1
             return
         links.counters["dials_made"] += 1
-        began = links.clock()
         try:
-            await links.serve(stream, outbound=True)
-            if links.clock() - began >= LASTING_S:
-                self._rumours.reached(address)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._reached_if_it_lasts, address)
+                await links.serve(stream, outbound=True)
+                nursery.cancel_scope.cancel()
         except Exception as error:
             links.counters[f"link_failed.{type(error).__name__}"] += 1
+
+    async def _reached_if_it_lasts(self, address: Address) -> None:
+        await trio.sleep(LASTING_S)
+        assert address.node_key is not None, "the book keeps addresses with a node key only"
+        if self._links.link(address.node_key) is not None:
+            self._rumours.reached(address)
+            self.book.reached(address)
 
 
 def _is_local(link: Link) -> bool:

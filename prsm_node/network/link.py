@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 import trio
 
-from prsm_node.network.addresses import peer_id_of
+from prsm_node.network.addresses import host_of, peer_id_of
 from prsm_node.network.config import NetworkConfig
 from prsm_node.network.outbox import Outbox
 from prsm_node.network.rates import Rates
@@ -41,12 +41,15 @@ class LinkOwner(Protocol):
     sealer: FrameSealer
     judge: FrameJudge
     clock: Callable[[], float]
+    stopwatch: Callable[[], float]
     random: random.Random
     height: Callable[[], int]
 
     def received(self, link: "Link", frame: Frame) -> None: ...
     def rejected(self, link: "Link", refusal: FrameRejected) -> None: ...
     def fault(self, link: "Link", reason: str) -> None: ...
+    def spent(self, link: "Link", seconds: float) -> None: ...
+    def pause_s(self, link: "Link") -> float: ...
 
 
 class LinkView(msgspec.Struct, frozen=True):
@@ -93,6 +96,8 @@ class Link:
         self.outbound = outbound
         """Whether this node dialled."""
         self.challenge = challenge
+        self.host = host_of(stream.address)
+        """The IP address of the other end, "" where that is not known."""
         self.greeting: Greeting | None = None
         self.validator: bytes | None = None
         """The validator key that the peer proved to hold."""
@@ -214,6 +219,7 @@ class Link:
             try:
                 for count, raw in enumerate(splitter.feed(data), start=1):
                     self.frames_in += 1
+                    began = owner.stopwatch()
                     try:
                         frame = judge.judge(raw, self._sequence_in, self.node_key, self._admit)
                     except FrameRejected as refusal:
@@ -221,6 +227,7 @@ class Link:
                     else:
                         self._sequence_in = frame.sequence
                         owner.received(self, frame)
+                    owner.spent(self, owner.stopwatch() - began)
                     if self.ended is not None:
                         return
                     if count % FRAMES_AT_ONCE == 0:
@@ -228,6 +235,9 @@ class Link:
             except FrameRejected as refusal:
                 owner.rejected(self, refusal)
                 self.close(f"unreadable: {refusal.reason}")
+            # What is not read fills the stream's window, and its sender waits.
+            if pause_s := owner.pause_s(self):
+                await trio.sleep(pause_s)
 
     def _admit(self, kind: Kind, messages: int, size: int) -> bool:
         return self._rates.admit(kind, messages, size, self._owner.clock())

@@ -1,8 +1,7 @@
 """All links of this node: dialled, greeted, made one a peer, scored, and ended.
 
 The rest of the daemon queues messages here and is handed those that came; it never sees a frame, a stream or
-libp2p. Two links to one node happen when both dial at once: the one that the smaller key dialled stays. A new
-run of a node replaces the links of its earlier one.
+libp2p. roster.py says which links are up, conduct.py what is held against a peer, asking.py has questions.
 
 Handlers are called in the link's reading task, in the order in which messages came. They may not block; an
 exception of theirs closes the link and is counted, but an AssertionError is ours and ends run().
@@ -10,7 +9,8 @@ exception of theirs closes the link and is counted, but an AssertionError is our
 
 import random
 import secrets
-from collections import Counter, OrderedDict
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,17 @@ from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.network.addresses import Address, parse_address
 from prsm_node.network.answer_budget import AnswerBudget
 from prsm_node.network.asking import ANSWER_BYTES_MAX, Answer, Asking
+from prsm_node.network.conduct import Conduct
 from prsm_node.network.config import NetworkConfig
+from prsm_node.network.cpu_budget import SIGNATURE_CHECK_S
 from prsm_node.network.dialling import Dialling
 from prsm_node.network.greeting import Greeter, ValidatorSession
+from prsm_node.network.groups import group_of_host
 from prsm_node.network.link import Link, LinkView
-from prsm_node.network.scores import Scores
+from prsm_node.network.lobby import Lobby
+from prsm_node.network.peer_memory import PeerMemory
+from prsm_node.network.peer_records import Forgetful, PeerRecords
+from prsm_node.network.roster import Roster
 from prsm_node.network.transport import MakeTransport, Stream, Transport, libp2p
 from prsm_node.wire.frames import Frame, FrameJudge, FrameRejected, FrameSealer, Reason
 from prsm_node.wire.kinds import Kind
@@ -45,14 +51,19 @@ Handler = Callable[[Link, list[Any], list[bytes]], None]
 
 # Links that have not greeted yet, beyond links_max: a flood of connections costs 16 tasks and no more.
 UNGREETED_MAX = 16
-# Links whose node is remembered, those that ended among them: who hangs up is not rid of its faults.
-KEYS_MAX = 1_024
 # Frames with these faults mean that the two ends read another protocol; nothing good follows on the stream.
 UNREADABLE = {Reason.WRONG_VERSION, Reason.WRONG_NETWORK, Reason.WRONG_SENDER}
 
 
 async def _nothing(link: Link, wanted: Wanted) -> bytes | None:
     return None
+
+
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+FORGETFUL = Forgetful()
 
 
 class Links:
@@ -73,12 +84,17 @@ class Links:
         on_height: Callable[[Link, int], None] = lambda link, height: None,
         privileged: Callable[[bytes], bool] = lambda validator: False,
         clock: Callable[[], float] = trio.current_time,
+        now_ms: Callable[[], int] = _wall_clock_ms,
+        stopwatch: Callable[[], float] = time.thread_time,
+        records: PeerRecords = FORGETFUL,
         randomness: random.Random | None = None,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
         transport: MakeTransport = libp2p,
     ) -> None:
         """`network_id` is the genesis hash. `privileged` says which validator keys keep their link when there
-        are too many. `on_height` hears each heartbeat's. All callbacks are called as handlers are."""
+        are too many. `on_height` hears each heartbeat's. All callbacks are called as handlers are. `now_ms`
+        is the wall clock, by which bans are kept; `stopwatch` the seconds of a core that this thread used.
+        """
         self.config = config
         self.sealer = FrameSealer(network_id, node_key)
         self.judge = FrameJudge(network_id)
@@ -87,7 +103,9 @@ class Links:
         self.height = height
         self.node_key = node_key.public
         self.network_id = network_id
-        self.scores = Scores(config.ban_s)
+        self.stopwatch = stopwatch
+        self.conduct = Conduct(config.ban_s, clock, now_ms)
+        self.scores = self.conduct.scores
         self._dialling = Dialling(self, node_key.public)
         self.book = self._dialling.book
         self.listen: tuple[Address, ...] = ()
@@ -106,10 +124,11 @@ class Links:
             Kind.REQUEST: self._asking.requests,
             Kind.RESPONSE: self._asking.responses,
         }
-        self._up: dict[bytes, Link] = {}
-        self._numbers: dict[int, Link] = {}
-        self._keys: OrderedDict[int, bytes] = OrderedDict()
-        self._ungreeted: set[Link] = set()
+        self._roster = Roster(node_key.public, config.links_max, self._needed, self._ended, self.count)
+        self._ungreeted: dict[Link, None] = {}
+        self._lobby: Lobby[Link] = Lobby(UNGREETED_MAX)
+        self._memory = PeerMemory(self, records)
+        self._charged_elsewhere_s = 0.0
         self._next_number = 1
         self._make_transport = transport
         self._transport: Transport | None = None
@@ -131,7 +150,7 @@ class Links:
 
     def broadcast(self, kind: Kind, message: bytes, *, validators_only: bool = False) -> int:
         """Queue an encoded message on every link that is up; return on how many. Never waits."""
-        links = [link for link in self._up.values() if link.validator is not None or not validators_only]
+        links = [link for link in self._roster.links() if link.validator is not None or not validators_only]
         for link in links:
             link.send(kind, message)
         return len(links)
@@ -143,21 +162,19 @@ class Links:
 
     def link(self, of: Link | int | bytes) -> Link | None:
         """Return the link that is up under a number or to a node key."""
-        if isinstance(of, Link):
-            return of if self._numbers.get(of.number) is of else None
-        return self._numbers.get(of) if isinstance(of, int) else self._up.get(of)
+        return self._roster.find(of)
 
     def key_of(self, number: int) -> bytes | None:
         """Return the node key of a link that is up, or was lately: what it brought is checked after it."""
-        return self._keys.get(number)
+        return self._roster.key_of(number)
 
     def links(self) -> list[Link]:
         """Return the links that are up."""
-        return list(self._up.values())
+        return self._roster.links()
 
     def links_of_validator(self, key: bytes) -> list[Link]:
         """Return the links whose peers proved to hold this validator key; two of them are a twin."""
-        return [link for link in self._up.values() if link.validator == key]
+        return [link for link in self._roster.links() if link.validator == key]
 
     async def ask(
         self,
@@ -175,21 +192,35 @@ class Links:
     def fault(self, of: Link | bytes, reason: str) -> None:
         """Count a peer's fault and score it; below the bound it is dropped and banned for a while."""
         key = of if isinstance(of, bytes) else of.node_key
-        if self.scores.fault(key, reason, self.clock()):
+        seen = self._roster.seen(key)
+        host = seen.host if isinstance(of, bytes) else of.host
+        validator = seen.validator if isinstance(of, bytes) else of.validator
+        in_set = validator is not None and self._privileged(validator)
+        if self.conduct.fault(key, reason, host, in_set):
             for link in [link for link in self._every() if link.node_key == key]:
                 link.close(f"banned: {reason}")
 
+    def checked(self, of: Link | int | bytes, signatures: int) -> None:
+        """Charge a peer for signatures that were checked on its account, wherever that was."""
+        key = self.key_of(of) if isinstance(of, int) else of if isinstance(of, bytes) else of.node_key
+        if key is None:
+            return
+        cost_s = signatures * SIGNATURE_CHECK_S
+        self._charged_elsewhere_s += cost_s
+        validator = self._roster.seen(key).validator
+        in_set = validator is not None and self._privileged(validator)
+        self.conduct.cpu.charge(key, in_set, cost_s, self.clock())
+
     def views(self) -> list[LinkView]:
         """Return every link that is up, for people and metrics."""
-        now = self.clock()
-        return [link.view(self.scores.score(link.node_key, now)) for link in self._up.values()]
+        return [link.view(self.conduct.score(link.node_key)) for link in self._roster.links()]
 
     def stats(self) -> dict[str, int]:
         """Return totals since the start: bytes, frames, losses, depth, faults by reason."""
         totals = Counter(self.counters)
         for link in self._every():
             totals += _totals(link)
-        totals["links"] = len(self._up)
+        totals["links"] = len(self._roster)
         totals["queued"] = sum(link.outbox.depth for link in self._every())
         totals["queued_bytes"] = sum(link.outbox.depth_bytes for link in self._every())
         totals["addresses"] = len(self.book)
@@ -250,11 +281,14 @@ class Links:
             self.listen = tuple(bound)
             self._nursery = nursery
             transport.handle(self._inbound)
+            self._memory.recall()
             nursery.start_soon(self._dialling.run)
+            nursery.start_soon(self._memory.run)
             task_status.started(tuple(map(str, bound)))
             try:
                 await self._over.wait()
             finally:
+                await self._memory.keep()
                 for link in self._every():
                     link.close("shutdown")
                 self._nursery = None
@@ -266,6 +300,7 @@ class Links:
 
     def received(self, link: Link, frame: Frame) -> None:
         """A frame passed every check."""
+        self._charged_elsewhere_s = 0.0
         self.counters[f"received.{frame.kind.name.lower()}"] += 1
         try:
             if frame.kind is Kind.HELLO:
@@ -292,6 +327,7 @@ class Links:
 
     def rejected(self, link: Link, refusal: FrameRejected) -> None:
         """A frame was refused: count, score, and go on where the stream can still be read."""
+        self._charged_elsewhere_s = 0.0
         self.fault(link, refusal.reason.value)
         if refusal.reason in UNREADABLE:
             link.close(f"unreadable: {refusal.reason}")
@@ -318,30 +354,32 @@ class Links:
         """A peer's asking cost us so many bytes."""
         self._budget.charge(link.node_key, self._validates(link), size, self.clock())
 
+    def spent(self, link: Link, seconds: float) -> None:
+        """A frame of a link took so much of a core, with what checked() charged meanwhile to whose it was."""
+        cost_s = max(0.0, seconds - self._charged_elsewhere_s)
+        self.conduct.cpu.charge(link.node_key, self._validates(link), cost_s, self.clock())
+
+    def pause_s(self, link: Link) -> float:
+        """How long to read nothing of a link now: its peer costs more than its share."""
+        now, validator = self.clock(), self._validates(link)
+        pause_s = self.conduct.cpu.pause_s(link.node_key, validator, now)
+        if pause_s > 0.0:
+            self.counters["reads_delayed"] += 1
+            if self.conduct.cpu.held_back(link.node_key, validator, pause_s, now):
+                self.fault(link, "costs_too_much")
+        return pause_s
+
     # Which links are up.
 
     def _raise_up(self, link: Link) -> None:
-        """The link has greeted: keep it unless there is a better one to this node, or no room."""
-        rival = self._up.get(link.node_key)
-        if rival is not None:
-            if not self._replaces(link, rival):
-                link.close("duplicate")
-                return
-            while (taken := rival.outbox.take()) is not None:
-                for message in taken[1]:
-                    link.send(taken[0], message)
-            rival.close("duplicate")
-            self._take_down(rival)
-        elif len(self._up) >= self.config.links_max and not self._make_room(link):
+        """The link has greeted: keep it if the roster does."""
+        if self.conduct.place_banned(link.host) and not self._needed(link):
             self.counters["links_refused"] += 1
-            link.close("no room")
+            link.close("place is banned")
             return
-        self._ungreeted.discard(link)
-        self._up[link.node_key] = link
-        self._numbers[link.number] = link
-        self._keys[link.number] = link.node_key
-        if len(self._keys) > KEYS_MAX:
-            self._keys.popitem(last=False)
+        if not self._roster.admit(link):
+            return
+        self._greeted(link)
         assert link.greeting is not None, f"link {link.number} is up without a greeting"
         for text in link.greeting.listen:
             self._dialling.learn_own(link, text)
@@ -350,38 +388,18 @@ class Links:
         for tell in self._on_up:
             tell(link)
 
-    def _replaces(self, link: Link, rival: Link) -> bool:
-        assert link.greeting is not None, f"link {link.number} competes before it greeted"
-        assert rival.greeting is not None, f"link {rival.number} is up without a greeting"
-        if link.greeting.instance != rival.greeting.instance or link.outbound == rival.outbound:
-            return True
-        # Both ends see the same two dialled ones and keep the one of the smaller key.
-        return link.outbound == (self.node_key < link.node_key)
-
-    def _make_room(self, link: Link) -> bool:
-        """Whether the link may come in although there are enough: then the newest that nobody needs goes."""
-        if not self._needed(link):
-            return False
-        for other in reversed(list(self._up.values())):
-            if not self._needed(other):
-                other.close("no room")
-                self._take_down(other)
-                return True
-        return False
-
     def _needed(self, link: Link) -> bool:
         return self._validates(link) or self.book.is_bootstrap(link.node_key)
 
     def _validates(self, link: Link) -> bool:
         return link.validator is not None and self._privileged(link.validator)
 
-    def _take_down(self, link: Link) -> None:
-        """Forget a link; told once to those who were told that it is up."""
-        self._ungreeted.discard(link)
-        if self._numbers.pop(link.number, None) is None:
-            return
-        if self._up.get(link.node_key) is link:
-            del self._up[link.node_key]
+    def _greeted(self, link: Link) -> None:
+        self._ungreeted.pop(link, None)
+        self._lobby.leave(link)
+
+    def _ended(self, link: Link) -> None:
+        """A link that was up is no more; told once to those who were told that it is up."""
         self._asking.link_down(link)
         self.counters[f"link_ended.{(link.ended or 'gone').partition(':')[0]}"] += 1
         self._on_link_down(link)
@@ -391,32 +409,21 @@ class Links:
     async def _inbound(self, stream: Stream) -> None:
         """Serve a stream that a peer opened; runs in the stream's own task."""
         key = stream.node_key
-        refused = self.scores.banned(key, self.clock()) or not self._make_room_to_greet()
-        if refused or key == self.node_key or self._nursery is None:
+        if self.conduct.node_banned(key) or key == self.node_key or self._nursery is None:
             self.counters["links_refused"] += 1
             await stream.drop()
             return
         await self.serve(stream, outbound=False)
-
-    def _make_room_to_greet(self) -> bool:
-        """Who connects and says nothing goes first, or a few idle connections would keep everybody out: a
-        greeting takes milliseconds."""
-        if len(self._ungreeted) < UNGREETED_MAX:
-            return True
-        silent = min((link for link in self._ungreeted if not link.outbound), key=_number, default=None)
-        if silent is None:
-            return False
-        self._ungreeted.discard(silent)
-        self.counters["ungreeted_dropped"] += 1
-        silent.close("no room")
-        return True
 
     async def serve(self, stream: Stream, outbound: bool) -> None:
         """Make a link of a stream and keep it until it ends."""
         key = stream.node_key
         link = Link(self, self._next_number, key, stream, outbound, self._entropy(32))
         self._next_number += 1
-        self._ungreeted.add(link)
+        self._ungreeted[link] = None
+        if not outbound and (leaves := self._lobby.enter(link, group_of_host(link.host))) is not None:
+            self.counters["ungreeted_dropped"] += 1
+            leaves.close("no room")
         self._greeter.greet(link)
         try:
             await link.run()
@@ -425,8 +432,9 @@ class Links:
             self.counters += _totals(link)
             now = self.clock()
             self.book.unlinked(key, now, now - link.since)
+            self._greeted(link)
             try:
-                self._take_down(link)
+                self._roster.remove(link)
             except AssertionError as error:
                 self.broken(error)
             except Exception as error:
@@ -434,11 +442,7 @@ class Links:
             await link.drop()
 
     def _every(self) -> list[Link]:
-        return [*self._up.values(), *self._ungreeted]
-
-
-def _number(link: Link) -> int:
-    return link.number
+        return [*self._roster.links(), *self._ungreeted]
 
 
 def _totals(link: Link) -> Counter[str]:

@@ -15,8 +15,8 @@ from prsm_node.network.addresses import Address
 from prsm_node.network.config import NetworkConfig
 from prsm_node.network.token_bucket import TokenBucket
 
-# Of the book's 1,024 nodes, an eighth: two full PEERS messages.
-NODES_PER_TELLER_MAX = 128
+# One full PEERS message, two thirds of what the book takes of a whole network group.
+NODES_PER_TELLER_MAX = 64
 # A newcomer dials the 32 links that it wants at once from what its one bootstrap peer tells; after that one
 # in two seconds, which aims at a stranger at most 64 / 2 connections a second of a node with 64 liars.
 TOLD_DIALS_BURST = 32

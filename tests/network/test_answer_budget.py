@@ -4,11 +4,11 @@ import pytest
 import trio
 
 from prsm_node.network import asking
-from prsm_node.network.answer_budget import BURST_S, CHARGE_MIN, MIB, NODES_MAX, AnswerBudget, AnswerBytes
+from prsm_node.network.answer_budget import CHARGE_MIN, MIB, NODES_MAX, AnswerBudget, AnswerBytes
 from prsm_node.network.asking import Busy
 from prsm_node.network.gossip import Gossiper
 from prsm_node.network.link import Link
-from prsm_node.network.token_bucket import TokenBucket
+from prsm_node.network.token_bucket import BURST_S, TokenBucket
 from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import BlocksWanted, GenesisWanted, Wanted
 from prsm_node.wire.stream import on_stream

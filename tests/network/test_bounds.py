@@ -146,13 +146,12 @@ def test_what_is_over_the_rate_of_bytes_takes_nothing_out_of_that_of_messages() 
     assert rates.admit(Kind.VOTE, int(rules.messages_per_s * BURST_S), 1, 0.0)
 
 
-def test_a_score_decays_a_ban_ends_and_what_is_remembered_is_bounded() -> None:
-    record = Scores(ban_s=10)
+def test_a_score_decays_its_last_fault_is_told_and_what_is_remembered_is_bounded() -> None:
+    record = Scores()
     assert not record.fault(b"a" * 32, "wrong_signature", 0.0)
     assert record.score(b"a" * 32, 60.0) == pytest.approx(-25)
     assert record.fault(b"a" * 32, "wrong_session_proof", 60.0)
-    assert record.banned(b"a" * 32, 69.0)
-    assert not record.banned(b"a" * 32, 70.1)
+    assert record.score(b"a" * 32, 60.0) == scores.BANNED_BELOW / 2, "on probation"
     for index in range(scores.NODES_MAX + 10):
         record.fault(index.to_bytes(32, "big"), "silent", 100.0)
     assert len(record._records) == scores.NODES_MAX
@@ -164,9 +163,11 @@ def test_an_address_book_is_bounded_and_keeps_what_the_operator_gave() -> None:
     assert book.learn(address(1), bootstrap=True)
     assert not book.learn(Address("ip4", "192.0.2.1", 1, bytes(32))), "our own"
     assert not book.learn(Address("ip4", "192.0.2.1", 1)), "nobody's"
-    for index in range(2, address_book.NODES_MAX + 500):
-        book.learn(address(index))
-    assert len(book) == address_book.NODES_MAX
+    for index in range(2, 20 * address_book.NODES_MAX):
+        host = f"{20 + index % 200}.{index // 200 % 250}.0.1"
+        book.learn(Address("ip4", host, 7_100, index.to_bytes(32, "big")), source=f"{index % 1_000}")
+    new = address_book.NEW_BUCKETS * address_book.NEW_PLACES
+    assert new * 0.9 < len(book) - 1 <= new, "all that was only heard of; of tried places none is taken"
     for port in range(1, 100):
         book.learn(address(1, port))
     assert len(book.addresses(address(1).node_key or b"")) == address_book.ADDRESSES_PER_NODE_MAX

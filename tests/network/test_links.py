@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from prsm_node.errors import OperatorError
-from prsm_node.network.asking import NotFound, PeerFault
+from prsm_node.network.asking import Busy, PeerFault
 from prsm_node.network.link import Link
 from prsm_node.network.links import Links
 from prsm_node.wire.frames import encode_message
@@ -110,7 +110,7 @@ async def test_who_cannot_prove_the_validator_key_it_claims_is_banned() -> None:
             await rogue.write(on_stream(rogue.seal(Kind.HELLO, hello, proof)))
             await until(lambda: node.links.scores.faults["wrong_session_proof"] == 1)
             assert node.up == []
-            assert node.links.scores.banned(rogue.key.public, trio.current_time())
+            assert node.links.conduct.node_banned(rogue.key.public)
 
 
 async def test_a_killed_peer_is_noticed_at_once_and_dialled_again_when_it_is_back() -> None:
@@ -221,7 +221,7 @@ async def test_questions_are_answered_in_parts_refused_and_timed_out() -> None:
         assert await second.links.ask(link, GenesisWanted(), 5) == b"genesis"
         assert await second.links.ask(link.number, BlocksWanted(1, 64), 5) == large
         assert await second.links.ask(link.node_key, BatchWanted(bytes(32)), 5) == b""
-        with pytest.raises(NotFound):
+        with pytest.raises(Busy):
             await second.links.ask(link, SignedWanted(bytes(32)), 5)
         with pytest.raises(PeerFault, match=r"no answer to SequenceWanted within 0\.1 s"):
             await second.links.ask(link, SequenceWanted(bytes(32)), 0.1)
