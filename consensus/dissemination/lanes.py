@@ -104,6 +104,8 @@ class Lanes:
         self.window = window
         self.advance_max = advance_max
         self._lanes = {key: Lane(key, Tip(key, 0, EMPTY_LANE)) for key in validators.powers}
+        self._closed: dict[bytes, Lane] = {}
+        """Of those that left: who returns goes on where it was, and what was acknowledged stays so."""
         self._own_head = Tip(me or b"", 0, EMPTY_LANE)
         self._own: dict[bytes, OwnBatch] = {}
         self._seen_lacking: set[bytes] = set()
@@ -118,8 +120,8 @@ class Lanes:
     def restore_committed(self, tips: Iterable[Tip]) -> None:
         """Take the committed tips of a chain that was executed before."""
         for tip in tips:
-            lane = self._lanes.setdefault(tip.author, Lane(tip.author, tip))
-            lane.committed = tip
+            lanes = self._lanes if self.validators.power(tip.author) > 0 else self._closed
+            lanes.setdefault(tip.author, Lane(tip.author, tip)).committed = tip
             if tip.author == self.me and tip.sequence > self._own_head.sequence:
                 self._own_head = tip
 
@@ -127,10 +129,13 @@ class Lanes:
         """Take back what the journal holds: a batch stored, and the acknowledgement given for it."""
         digest = batch_digest(batch)
         lane = self._lanes.get(batch.author)
+        if lane is None:
+            closed = Lane(batch.author, Tip(batch.author, 0, EMPTY_LANE))
+            lane = self._closed.setdefault(batch.author, closed)
         own = batch.author == self.me
         if own and batch.sequence > self._own_head.sequence:
             self._own_head = Tip(batch.author, batch.sequence, digest)
-        if lane is None or batch.sequence <= lane.committed.sequence:
+        if batch.sequence <= lane.committed.sequence:
             return
         lane.batches[digest] = batch
         if acknowledgement is not None:
@@ -141,12 +146,27 @@ class Lanes:
                 )
 
     def change_set(self, validators: ValidatorSet) -> None:
-        """Let new members author batches. A leaver's lane closes: it is no longer listed (Lanes 3)."""
+        """Let new members author batches. A leaver's lane closes: it is no longer listed (Lanes 3).
+
+        A certificate weighs by the set of the height that lists it: what is no quorum of this one is dropped,
+        and our own such batches are sent again for more acknowledgements.
+        """
         self.validators = validators
-        for key in validators.powers:
-            self._lanes.setdefault(key, Lane(key, Tip(key, 0, EMPTY_LANE)))
         for key in [key for key in self._lanes if validators.power(key) == 0]:
-            del self._lanes[key]
+            self._closed[key] = self._lanes.pop(key)
+        for key in validators.powers:
+            if key not in self._lanes:
+                closed = self._closed.pop(key, Lane(key, Tip(key, 0, EMPTY_LANE)))
+                self._lanes[key] = closed
+        for lane in self._lanes.values():
+            before, lane.certificates = lane.certificates, {}
+            for sequence, certificate in before.items():
+                votes = tuple(vote for vote in certificate.votes if validators.power(vote[0]) > 0)
+                if is_quorum(sum(validators.power(voter) for voter, _ in votes), validators.total):
+                    held = msgspec.structs.replace(certificate, votes=votes)
+                    lane.certificates[sequence] = CheckedTipCertificate(held)
+                elif lane.author == self.me and (batch := lane.batches.get(certificate.digest)) is not None:
+                    self._own[certificate.digest] = OwnBatch(batch, certificate.digest, dict(votes))
 
     # --- own lane ---------------------------------------------------------------------------------
 
@@ -175,7 +195,7 @@ class Lanes:
     def batch_cast(self, batch: CheckedBatch, acknowledgement: CheckedAcknowledgement) -> list[Effect]:
         """Our batch is durable and on its way, and we are the first to acknowledge it."""
         digest = batch_digest(batch)
-        lane = self._lanes.get(batch.author)
+        lane = self._lanes.get(batch.author) or self._closed.get(batch.author)
         if lane is None or batch.sequence <= lane.committed.sequence:
             return []
         lane.batches[digest] = batch
@@ -194,14 +214,15 @@ class Lanes:
         return self._certify(own)
 
     def _certify(self, own: OwnBatch) -> list[Effect]:
-        power = sum(self.validators.power(voter) for voter in own.signatures)
-        if not is_quorum(power, self.validators.total):
+        powers = self.validators.powers
+        if own.header.author not in powers:
+            return []
+        votes = tuple(sorted(vote for vote in own.signatures.items() if vote[0] in powers))
+        if not is_quorum(sum(powers[voter] for voter, _ in votes), self.validators.total):
             return []
         del self._own[own.digest]
         certificate = CheckedTipCertificate(
-            TipCertificate(
-                own.header.author, own.header.sequence, own.digest, tuple(sorted(own.signatures.items()))
-            )
+            TipCertificate(own.header.author, own.header.sequence, own.digest, votes)
         )
         self._lanes[own.header.author].certificates[own.header.sequence] = certificate
         return [SendTipCertificate(certificate)]
@@ -212,7 +233,7 @@ class Lanes:
 
     def overdue(self) -> list[bytes]:
         """The digests of own batches that lacked a certificate when this was last asked and still do."""
-        lacking = self.uncertified()
+        lacking = self.uncertified() if self.validators.power(self.me or b"") > 0 else []
         overdue = [digest for digest in lacking if digest in self._seen_lacking]
         self._seen_lacking = set(lacking)
         return overdue

@@ -60,7 +60,14 @@ def play(schedule: Schedule, *, trace: bool = False, record: bool = False, steps
     """Run a schedule to its end, to the first broken promise, or through its first `steps` steps."""
     scenario, chance = schedule.scenario, schedule.chance(record=record)
     actors = {one.who: ACTORS[one.actor] for one in schedule.faulty}
-    cluster = Cluster(chance, schedule.powers, scenario.links, actors=actors, trace=trace)
+    cluster = Cluster(
+        chance,
+        schedule.powers,
+        scenario.links,
+        actors=actors,
+        changes_every=scenario.changes_every,
+        trace=trace,
+    )
     cluster.steps_max = steps
     violation: Violation | None = None
     recovered_ms = -1

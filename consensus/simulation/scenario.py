@@ -12,10 +12,25 @@ import msgspec
 Ms = Annotated[int, msgspec.Meta(ge=0, le=3_600_000)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=31)]
+Power = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 Shape = Literal["half", "one", "ring", "bridge", "one_way"]
 Actor = Literal[
-    "silent", "equivocating_proposer", "double_voter", "withholder", "lock_forgetter", "splitter", "twins"
+    "double_voter",
+    "equivocating_proposer",
+    "forged_acknowledgements",
+    "invalid_values",
+    "lane_forker",
+    "leapfrogger",
+    "lock_forgetter",
+    "selective_sender",
+    "silent",
+    "splitter",
+    "stale_certificates",
+    "twins",
+    "vote_flooder",
+    "withholder",
+    "wrong_clock",
 ]
 
 
@@ -69,8 +84,10 @@ class Scenario(Data, frozen=True):
     about: str = ""
     nodes_min: Count = 4
     nodes_max: Count = 10
-    powers_max: Count = 1
-    """Above 1, powers are drawn up to this."""
+    powers_max: Power = 1
+    """Powers are drawn up to this, small ones more often than great ones; 1: all are equal."""
+    changes_every: Count | Literal[0] = 0
+    """The validator set changes at each height that this divides (execution.py); 0: never."""
     actors: tuple[Actor, ...] = ()
     """Whom the faulty are drawn from."""
     over_a_third: bool = False

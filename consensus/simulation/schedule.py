@@ -123,7 +123,8 @@ def schedule_of(scenario: Scenario, seed: int, nodes: int | None = None) -> Sche
     """Draw the cluster (how many, how strong, who is faulty) and what befalls it."""
     drawn = Random(seed)
     count = drawn.randint(scenario.nodes_min, scenario.nodes_max) if nodes is None else nodes
-    powers = tuple(drawn.randint(1, scenario.powers_max) for _ in range(count))
+    # Every order of magnitude is as likely: few are much stronger than the rest.
+    powers = tuple(int((scenario.powers_max + 1) ** drawn.random()) for _ in range(count))
     order = list(range(count))
     drawn.shuffle(order)
     faulty: list[Faulty] = []

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from consensus.simulation.cluster import Cluster
 
 FETCH_AGAIN_MS = 500
+LOOK_AROUND_MS = 1_000
+"""How often sync compares its height with those that peers tell."""
 BLOCKS_AT_ONCE = 16
 
 
@@ -117,6 +119,7 @@ class Validator:
         for proposal in list(self.kept_proposals):
             self.feed(happened.ProposalReceived(0, proposal))
         self.feed(happened.VotingAllowed())
+        self.later(LOOK_AROUND_MS, self._look_around)
 
     def crash(self) -> None:
         """End now; whatever was not synced may be lost."""
@@ -350,6 +353,15 @@ class Validator:
             return happened.ProposalReceived(peer.link, proposal) if proposal is not None else None
 
         self._fetch((effect.height, effect.value), wanted, find)
+
+    def _look_around(self) -> None:
+        """Who does not vote gets no answer to its votes: a follower finds out by asking that it lags."""
+        best = max(
+            (p for p in self.cluster.all if p.up and p.answers), key=lambda p: len(p.blocks), default=self
+        )
+        if len(best.blocks) > len(self.blocks) + 1:
+            self.catch_up(fx.CatchUp(len(best.blocks) + 1, best.link))
+        self.later(LOOK_AROUND_MS, self._look_around)
 
     def catch_up(self, effect: fx.CatchUp) -> None:
         """Sync: blocks in order from one who has them, until level with `height`."""

@@ -1,23 +1,40 @@
-"""Who breaks the protocol, one a file. Each signs with its own key alone; the network is the scenario's."""
+"""Who breaks the protocol, one a file. Each signs with its own key alone; what it writes in another's name is
+found out. The network is the scenario's."""
 
 from collections.abc import Mapping
 
 from consensus.simulation.byzantine.double_voter import DoubleVoter
 from consensus.simulation.byzantine.equivocating_proposer import EquivocatingProposer
+from consensus.simulation.byzantine.forged_acknowledgements import ForgedAcknowledgements
+from consensus.simulation.byzantine.invalid_values import InvalidValues
+from consensus.simulation.byzantine.lane_forker import LaneForker
+from consensus.simulation.byzantine.leapfrogger import Leapfrogger
 from consensus.simulation.byzantine.lock_forgetter import LockForgetter
+from consensus.simulation.byzantine.selective_sender import SelectiveSender
 from consensus.simulation.byzantine.silent import Silent
 from consensus.simulation.byzantine.splitter import Splitter
+from consensus.simulation.byzantine.stale_certificates import StaleCertificates
 from consensus.simulation.byzantine.twins import Twin
+from consensus.simulation.byzantine.vote_flooder import VoteFlooder
 from consensus.simulation.byzantine.withholder import Withholder
+from consensus.simulation.byzantine.wrong_clock import WrongClock
 from consensus.simulation.validator import Validator
 
 ACTORS: Mapping[str, tuple[type[Validator], ...]] = {
-    "silent": (Silent,),
-    "equivocating_proposer": (EquivocatingProposer,),
     "double_voter": (DoubleVoter,),
-    "withholder": (Withholder,),
+    "equivocating_proposer": (EquivocatingProposer,),
+    "forged_acknowledgements": (ForgedAcknowledgements,),
+    "invalid_values": (InvalidValues,),
+    "lane_forker": (LaneForker,),
+    "leapfrogger": (Leapfrogger,),
     "lock_forgetter": (LockForgetter,),
+    "selective_sender": (SelectiveSender,),
+    "silent": (Silent,),
     "splitter": (Splitter,),
+    "stale_certificates": (StaleCertificates,),
     "twins": (Twin, Twin),
+    "vote_flooder": (VoteFlooder,),
+    "withholder": (Withholder,),
+    "wrong_clock": (WrongClock,),
 }
 """By the name that a scenario uses; more than one are several processes with one key."""

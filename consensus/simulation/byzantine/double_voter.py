@@ -11,7 +11,8 @@ class DoubleVoter(Validator):
     honest = False
 
     def show_vote(self, vote: CheckedVote) -> None:
-        other = CheckedVote(replace(vote, value=None, polka_round=-1, diverged=0))
+        nil = replace(vote, value=None, polka_round=-1, diverged=0)
+        other = self.cluster.signatures.sign_vote(nil)
         for to in self.cluster.all:
             if to is not self:
                 shown = vote if (to.number + vote.round) % 2 else other

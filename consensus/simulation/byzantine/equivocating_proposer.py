@@ -14,7 +14,7 @@ class EquivocatingProposer(Validator):
         rival = proposal
         if proposal.valid_round < 0:
             block = replace(proposal.block, time_ms=proposal.block.time_ms + 1)
-            rival = CheckedProposal(replace(proposal, block=block))
+            rival = self.cluster.signatures.sign_proposal(replace(proposal, block=block))
         for to in self.cluster.all:
             if to is not self:
                 shown = proposal if to.number % 2 else rival

@@ -24,5 +24,6 @@ class Splitter(EquivocatingProposer):
             if shown and shown[0].valid_round < 0:
                 time_ms = min(p.block.time_ms for p in shown) + (to.number % 2 == 0)
                 block = replace(shown[0].block, time_ms=time_ms)
-                cast = CheckedVote(replace(vote, value=block_digest(block), polka_round=-1))
+                swayed = replace(vote, value=block_digest(block), polka_round=-1)
+                cast = self.cluster.signatures.sign_vote(swayed)
             self.cluster.send(self, to, VoteReceived(self.link, cast))

@@ -241,3 +241,70 @@ def test_on_a_rival_of_what_was_acknowledged_nothing_is_until_a_quorum_vouches_f
     assert acknowledged(mine.receive_batch(child, LINK)) == []
     mine.receive_certificate(certificate(rival), LINK)
     assert acknowledged(mine.receive_batch(child, LINK)) == [2]
+
+
+FIVE = ValidatorSet([(key, 1) for key in (A, B, C, D, b"E" * 32)])
+WITHOUT_A = ValidatorSet([(key, 1) for key in (B, C, D, b"E" * 32)])
+
+
+def test_who_left_and_returns_goes_on_where_its_lane_was_and_gets_no_second_acknowledgement() -> None:
+    first, second, rival = *chain(2), batch(2, batch_digest(batch(1)), body=1)
+    mine = lanes()
+    mine.receive_batch(first, LINK)
+    mine.commit((Tip(A, 1, batch_digest(first)),))
+    assert acknowledged(mine.receive_batch(second, LINK)) == [2]
+    mine.change_set(WITHOUT_A)
+    assert judge_tips(mine, (Tip(A, 2, batch_digest(second)),))[0] is TipsVerdict.INVALID
+    mine.change_set(FIVE)
+    assert acknowledged(mine.receive_batch(rival, LINK)) == []
+    assert acknowledged(mine.receive_batch(second, LINK)) == [2]
+
+
+def test_a_restart_keeps_the_lane_of_one_who_left_closed_and_what_was_acknowledged_there() -> None:
+    first, rival = batch(1), batch(1, body=1)
+    mine = Lanes(B, WITHOUT_A, window=4, advance_max=4)
+    mine.allow_acknowledging()
+    given = CheckedAcknowledgement(Acknowledgement(A, 1, batch_digest(first), B))
+    mine.restore_batch(first, given)
+    assert mine.lane(A) is None
+    mine.change_set(FIVE)
+    assert acknowledged(mine.receive_batch(rival, LINK)) == []
+
+
+def test_a_certificate_that_is_no_quorum_of_the_new_set_is_asked_for_again() -> None:
+    """Who left counts no more, and nobody takes a certificate with its name in it."""
+    mine = lanes(me=B)
+    (cast,) = mine.seal(b"1" * 32)
+    assert isinstance(cast, CastBatch)
+    own = CheckedBatch(cast.header)
+    digest = batch_digest(own)
+
+    def given(voter: bytes) -> CheckedAcknowledgement:
+        return CheckedAcknowledgement(Acknowledgement(B, 1, digest, voter, b"s"))
+
+    mine.batch_cast(own, given(B))
+    mine.receive_acknowledgement(given(A))
+    assert mine.receive_acknowledgement(given(C)) != []
+    mine.change_set(WITHOUT_A)
+    assert not mine.certified_work()
+    assert mine.uncertified() == [digest]
+    (sent,) = mine.receive_acknowledgement(given(D))
+    assert isinstance(sent, SendTipCertificate)
+    assert [voter for voter, _ in sent.certificate.votes] == [B, C, D]
+
+
+def test_who_left_certifies_nothing_until_it_returns() -> None:
+    mine = lanes(me=A)
+    (cast,) = mine.seal(b"1" * 32)
+    assert isinstance(cast, CastBatch)
+    digest = batch_digest(cast.header)
+    mine.change_set(WITHOUT_A)
+    own = CheckedBatch(cast.header)
+    mine.batch_cast(own, CheckedAcknowledgement(Acknowledgement(A, 1, digest, A)))
+    for voter in (B, C, D):
+        given = CheckedAcknowledgement(Acknowledgement(A, 1, digest, voter, b"s"))
+        assert mine.receive_acknowledgement(given) == []
+    assert mine.overdue() == mine.overdue() == []
+    mine.change_set(FIVE)
+    mine.overdue()
+    assert mine.overdue() == [digest]
