@@ -62,6 +62,11 @@ class Home:
         return self.path / "data" / "journal"
 
     @property
+    def peer_records(self) -> Path:
+        """Who is banned, and whom to dial first."""
+        return self.path / "peers.json"
+
+    @property
     def daemon_record(self) -> Path:
         """`pid, listen, started` of the running daemon."""
         return self.path / "daemon.json"

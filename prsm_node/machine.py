@@ -14,6 +14,7 @@ import trio
 
 from prsm_node.genesis import Genesis
 from prsm_node.network import transport
+from prsm_node.network.peer_records import PeerFile, PeerRecords
 from prsm_node.network.transport import Transport
 from prsm_node.storage.history import ReadBody
 from prsm_node.storage.journal import Journal
@@ -45,6 +46,10 @@ class Machine:
         """A monotonic clock, seconds."""
         return trio.current_time()
 
+    def stopwatch(self) -> float:
+        """Seconds of a core that this thread has used."""
+        return time.thread_time()
+
     def entropy(self, size: int) -> bytes:
         """Bytes that nobody can guess."""
         return secrets.token_bytes(size)
@@ -63,6 +68,9 @@ class Machine:
     async def offload(self, work: Callable[[], T]) -> T:
         """Run what may block, in a thread."""
         return await trio.to_thread.run_sync(work)
+
+    def peer_records(self, file: Path) -> PeerRecords:
+        return PeerFile(file)
 
     def transport(self, seed: bytes, links_max: int, stall_s: float) -> Transport:
         return transport.libp2p(seed, links_max, stall_s)

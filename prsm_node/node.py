@@ -121,6 +121,9 @@ class Node:
             on_height=self._peer_height,
             privileged=lambda key: key in members,
             clock=machine.clock,
+            now_ms=machine.now_ms,
+            stopwatch=machine.stopwatch,
+            records=machine.peer_records(home.peer_records),
             entropy=machine.entropy,
             transport=machine.transport,
         )
@@ -137,7 +140,7 @@ class Node:
             settings.mempool_limits(config),
             machine.now_ms,
         )
-        self.intake = Intake(self.mempool, self.outbox.fault)
+        self.intake = Intake(self.mempool, self.outbox.fault, self.outbox.checked)
         self.executor: Executor
         self.host: ConsensusHost
         self.inbound: Inbound

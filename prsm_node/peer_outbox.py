@@ -67,3 +67,6 @@ class PeerOutbox:
         key = self._links.key_of(link)
         if key is not None:
             self._links.fault(key, reason)
+
+    def checked(self, link: int, signatures: int) -> None:
+        self._links.checked(link, signatures)

@@ -336,6 +336,7 @@ class ConsensusHost:
         for vote in effect.votes:
             checked = self.checks.vote(vote)
             link = self._brought.pop(vote, 0)
+            self._outbox.checked(link, 1)
             if checked is None:
                 forged.append(vote)
                 self._outbox.fault(link, "vote.signature")

@@ -265,6 +265,7 @@ class Inbound:
     async def _check_batch(self, link: int, batch: Batch, certified: bool = False) -> bool:
         header, body = batch.header, batch.body
         verdict = await self._bodies.check_body(body, certified or self._waited(header.body))
+        self._outbox.checked(link, len(verdict.transactions))
         if not verdict.good:
             if verdict.fault.name == "SPENT":
                 self.counters["batches_spent"] += 1

@@ -46,3 +46,6 @@ class Outbox(Protocol):
 
     def fault(self, link: int, reason: str) -> None:
         """Score a peer down, and count why."""
+
+    def checked(self, link: int, signatures: int) -> None:
+        """Charge a peer for signatures that were checked because of what it brought."""

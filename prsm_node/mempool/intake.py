@@ -16,6 +16,11 @@ AT_ONCE = 4
 FAULTS = {Reason.MALFORMED, Reason.WRONG_SIGNATURE}
 
 
+CHECKED = {Reason.ACCEPTED, Reason.WRONG_SIGNATURE}
+
+
+Checked = Callable[[int, int], None]
+"""(link, signatures): so many were checked because of what a peer handed on."""
 Fault = Callable[[int, str], None]
 """(link, reason): a peer handed on what no honest peer takes."""
 
@@ -23,10 +28,11 @@ Fault = Callable[[int, str], None]
 class Intake:
     """Takes what links bring without making them wait."""
 
-    def __init__(self, mempool: Mempool, fault: Fault) -> None:
+    def __init__(self, mempool: Mempool, fault: Fault, checked: Checked) -> None:
         self.dropped = 0
         self._mempool = mempool
         self._fault = fault
+        self._checked = checked
         self._bytes = 0
         self._send, self._receive = trio.open_memory_channel[tuple[int, list[bytes], Callable[[], None]]](
             INTAKE
@@ -56,6 +62,7 @@ class Intake:
                 admissions = await self._mempool.submit(raws, link)
             finally:
                 self._bytes -= sum(map(len, raws))
+            self._checked(link, sum(admission.reason in CHECKED for admission in admissions))
             bad = [admission.reason for admission in admissions if admission.reason in FAULTS]
             for reason in bad:
                 self._fault(link, f"transaction.{reason.name.lower()}")

@@ -61,6 +61,9 @@ class Peers:
             self.open -= 1
         return None
 
+    def checked(self, link: int, signatures: int) -> None:
+        """Nothing is charged here."""
+
     def fault(self, link: int, reason: str) -> None:
         self.faults.append(link)
 

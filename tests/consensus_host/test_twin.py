@@ -99,6 +99,9 @@ class Peers:
         known = self.sessions.get(link, NO_SESSION)
         return known if isinstance(known, bytes) else await known.answer(0, wanted)
 
+    def checked(self, link: int, signatures: int) -> None:
+        """Nothing is charged here."""
+
     def fault(self, link: int, reason: str) -> None:
         self.faults.append(link)
 

@@ -42,6 +42,9 @@ class Peers:
         answer = await self.request(link, wanted, deadline_s)
         return None if isinstance(answer, Refusal) else answer
 
+    def checked(self, link: int, signatures: int) -> None:
+        """Nothing is charged here."""
+
     def fault(self, link: int, reason: str) -> None:
         self.faults.append((link, reason))
 

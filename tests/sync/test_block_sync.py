@@ -68,6 +68,9 @@ class Peers:
         answer = await self.ask(link, wanted, deadline_s)
         return Refusal.ABSENT if answer is None else answer
 
+    def checked(self, link: int, signatures: int) -> None:
+        """Nothing is charged here."""
+
     def fault(self, link: int, reason: str) -> None:
         self.faults.append((link, reason))
 
