@@ -92,6 +92,12 @@ class StorageSettings(msgspec.Struct, frozen=True):
 class SyncSettings(msgspec.Struct, frozen=True):
     """How this node catches up."""
 
+    mode: Annotated[
+        Literal["blocks", "snapshot"],
+        Meta(
+            description="How a node without a chain begins: with all blocks, or with a snapshot of the state."
+        ),
+    ] = "blocks"
     verify: Annotated[
         Literal["tip", "all"],
         Meta(

@@ -16,6 +16,7 @@ from prsm_node.account_proof import Evidence
 from prsm_node.consensus_host.executor import Final
 from prsm_node.control.views import (
     AccountView,
+    BanView,
     BlockView,
     FinalBlock,
     HistoryView,
@@ -86,6 +87,7 @@ class RunningNode:
             listen=self.listen,
             pid=os.getpid(),
             started_ms=node.started_ms,
+            first_block=state.first_block,
         )
 
     def peers(self) -> list[PeerView]:
@@ -106,6 +108,15 @@ class RunningNode:
             )
             for view in self._node.links.views()
         ]
+
+    def bans(self) -> list[BanView]:
+        return [
+            BanView(ban.who, ban.why, ban.since_ms, ban.until_ms, ban.offences)
+            for ban in self._node.links.conduct.banned()
+        ]
+
+    def unban(self, who: str) -> bool:
+        return self._node.links.conduct.unban(who)
 
     def validators(self) -> list[ValidatorView]:
         node = self._node
@@ -153,6 +164,8 @@ class RunningNode:
             "ledger.height": node.state.height,
             "ledger.durable_height": node.state.durable_height,
             "ledger.accounts": node.state.accounts,
+            "ledger.first_block": node.state.first_block,
+            **{f"snapshots.{name}": count for name, count in node.taking.counters.items()},
         }
         return counted
 
@@ -219,7 +232,8 @@ class RunningNode:
         root, proof = state.state_root(state.height), state.proof(address)
         if proof is None:
             return None
-        height = max(state.height, 1)
+        # Below its first block a node knows no header.
+        height = max(state.height, state.first_block)
         with trio.fail_after(PROOF_S):
             # At rest the last header names the root that stands; under load the one after the next will.
             while (stored := await self._executed_block(height)).record.block.state_root != root:

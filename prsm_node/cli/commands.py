@@ -28,7 +28,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     },
     "Look": {
         "status": Entry("status:status", "Height, peers, sync, voting and last finality.", plain=True),
-        "peers": Entry("peers:peers", "The peers this node is connected to.", plain=True),
+        "peers": Entry("peers:peers", "The peers this node is connected to, or whom it banned."),
         "validators": Entry("validators:validators", "The validators and their powers.", plain=True),
         "block": Entry("block:block", "A block, by its height."),
         "tx": Entry("tx:tx", "A transaction and what became of it."),
@@ -45,6 +45,9 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "wallet import": Entry("wallet:import_wallet", "Make a wallet from an exported key."),
     },
     "Tools": {
+        "snapshot list": Entry("snapshot:list_snapshots", "The snapshots of the state here.", plain=True),
+        "snapshot export": Entry("snapshot:export", "Write a snapshot of the state to a file."),
+        "snapshot import": Entry("snapshot:import_snapshot", "Begin a home's chain with such a file."),
         "frame decode": Entry("frame:decode", "Show what a frame from the wire says."),
         "simulate": Entry("simulate:run", "Attack a cluster in virtual time, seed after seed."),
         "bench": Entry("bench:bench", "Measure, and print the figures."),
@@ -56,6 +59,7 @@ GROUPS: Final = {
     "testnet": "A network of several nodes on this machine.",
     "config": "This node's settings.",
     "wallet": "Wallets, and payments from them.",
+    "snapshot": "Snapshots of the state, for nodes that begin.",
     "frame": "Frames from the wire.",
 }
 

@@ -23,6 +23,13 @@ def start(
     log_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
     name: Annotated[str | None, typer.Option(help="What others call this node.")] = None,
     port: Annotated[int | None, typer.Option(help="The TCP port to listen on.")] = None,
+    sync: Annotated[
+        str | None,
+        typer.Option(
+            metavar="blocks|snapshot",
+            help="Without a chain, begin with all blocks, or with a peer's snapshot of the state.",
+        ),
+    ] = None,
     verify: Annotated[
         str | None,
         typer.Option(
@@ -44,6 +51,7 @@ def start(
     flags = {
         "node.name": name,
         "network.port": port,
+        "sync.mode": sync,
         "sync.verify": verify,
         "log.json": True if log_json else None,
     }

@@ -37,11 +37,17 @@ def as_json(view: StatusView) -> dict[str, object]:
         "listen": view.listen,
         "pid": view.pid,
         "started": rfc3339(view.started_ms),
+        "first_block": view.first_block,
+        "snapshot": view.snapshot,
     }
 
 
 def _for_people(view: StatusView) -> list[tuple[str, object]]:
     sync = f"catching up: {view.height} of {view.sync_target}" if view.syncing else "up to date"
+    if view.snapshot is not None:
+        sync = view.not_voting_because
+    elif view.first_block > 1:
+        sync += f"; blocks are kept from {view.first_block} on"
     voting = "yes" if view.voting else f"no: {view.not_voting_because or 'this node is no validator'}"
     finality = "nothing was sent through this node yet"
     if view.finality_p50_ms is not None and view.finality_p99_ms is not None:

@@ -16,6 +16,7 @@ from prsm_node.control.server import Emit, Handlers, Method
 from prsm_node.control.views import (
     AccountView,
     Admitted,
+    BanView,
     BlockView,
     FinalBlock,
     HistoryView,
@@ -37,6 +38,12 @@ class NodeView(Protocol):
     def status(self) -> StatusView: ...
 
     def peers(self) -> list[PeerView]: ...
+
+    def bans(self) -> list[BanView]:
+        """Who is banned, the ban that ends first in front."""
+
+    def unban(self, who: str) -> bool:
+        """Lift a ban; False where there is none of this name."""
 
     def validators(self) -> list[ValidatorView]: ...
 
@@ -91,6 +98,10 @@ class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
     """No params."""
 
 
+class OfBanned(Struct, frozen=True, forbid_unknown_fields=True):
+    who: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
 class AtHeight(Struct, frozen=True, forbid_unknown_fields=True):
     height: Annotated[int, Meta(ge=0, le=2**62)]
 
@@ -118,6 +129,28 @@ class AwaitedSubmission(Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
 
 
+METHODS = (
+    "status",
+    "peers",
+    "bans",
+    "unban",
+    "validators",
+    "network",
+    "counters",
+    "block",
+    "tx",
+    "account",
+    "account_proof",
+    "history",
+    "submit",
+    "submit_and_wait",
+    "follow",
+    "invite",
+    "stop",
+)
+"""What a node answers to, once it has a state."""
+
+
 def handlers(node: NodeView) -> Handlers:
     """Make the table of methods; it subscribes to the node's final blocks once, for all who wait."""
     waiting: dict[bytes, list[trio.Event]] = {}
@@ -136,6 +169,14 @@ def handlers(node: NodeView) -> Handlers:
     async def peers(_: Nothing, emit: Emit) -> object:
         return node.peers()
 
+    async def bans(_: Nothing, emit: Emit) -> object:
+        return node.bans()
+
+    async def unban(params: OfBanned, emit: Emit) -> object:
+        if not node.unban(params.who):
+            raise ControlError("not_found", f"{params.who} is not banned; `peers --banned` lists who is")
+        return None
+
     async def validators(_: Nothing, emit: Emit) -> object:
         return node.validators()
 
@@ -148,14 +189,24 @@ def handlers(node: NodeView) -> Handlers:
     async def block(params: AtHeight, emit: Emit) -> object:
         found = await node.block(params.height)
         if found is None:
-            height = node.status().height
-            raise ControlError("not_found", f"no block at height {params.height}; the last one is {height}")
+            status = node.status()
+            if 0 < params.height < status.first_block:
+                raise ControlError(
+                    "pruned",
+                    f"block {params.height} is not kept: this node keeps blocks from height "
+                    f"{status.first_block} on",
+                )
+            raise ControlError(
+                "not_found", f"no block at height {params.height}; the last one is {status.height}"
+            )
         return found
 
     async def tx(params: ByHash, emit: Emit) -> object:
         found = await node.transaction(params.hash)
         if found is None:
-            raise ControlError("not_found", f"no transaction {params.hash.hex()} is known here")
+            first = node.status().first_block
+            kept = f"; this node keeps blocks from height {first} on" if first > 1 else ""
+            raise ControlError("not_found", f"no transaction {params.hash.hex()} is known here{kept}")
         return found
 
     async def account(params: OfAddress, emit: Emit) -> object:
@@ -231,9 +282,11 @@ def handlers(node: NodeView) -> Handlers:
         node.stop()
         return None
 
-    return {
+    table = {
         "status": Method(Nothing, status),
         "peers": Method(Nothing, peers),
+        "bans": Method(Nothing, bans),
+        "unban": Method(OfBanned, unban),
         "validators": Method(Nothing, validators),
         "network": Method(Nothing, network),
         "counters": Method(Nothing, counters),
@@ -248,6 +301,8 @@ def handlers(node: NodeView) -> Handlers:
         "invite": Method(Nothing, invite),
         "stop": Method(Nothing, stop),
     }
+    assert tuple(table) == METHODS, "the names are those of the methods"
+    return table
 
 
 async def _settled(node: NodeView, digest: bytes, latency_ms: float) -> Settled:

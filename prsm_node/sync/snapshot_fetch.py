@@ -1,0 +1,260 @@
+"""A node without a chain takes over a peer's snapshot: chosen, fetched from many, whole or not there.
+
+The manifest is proven before anything else is fetched: its root is certified, and the groups' hashes lead to
+that root. So each group is judged by itself the moment it comes, and who sends a wrong one is guilty for
+sure. What was fetched outlives a restart.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+import trio
+
+from prsm_node.consensus_host.outbox import Outbox
+from prsm_node.genesis import Genesis
+from prsm_node.ledger.bucket_groups import GROUP_BYTES, group_bytes, group_hash
+from prsm_node.storage import snapshot_incoming, snapshot_manifest
+from prsm_node.storage.errors import StorageError
+from prsm_node.storage.snapshot_folder import Snapshot, SnapshotFolder
+from prsm_node.storage.snapshot_incoming import Incoming
+from prsm_node.storage.snapshot_manifest import BrokenManifest, Manifest
+from prsm_node.storage.state import Offload
+from prsm_node.sync.header_walk import HeaderWalk
+from prsm_node.sync.snapshot_progress import Phase, Progress
+from prsm_node.sync.snapshot_trust import Untrusted, prove
+from prsm_node.sync.sources import Lie, Sources
+from prsm_node.trusted_block import TrustedBlock
+from prsm_node.wire.payloads import GroupWanted, SnapshotWanted
+
+log = structlog.get_logger("snapshots")
+
+# Of 233 KB each: 4 MB in hand, and more than eight peers are asked at once (sources.OPEN_MAX).
+GROUPS_AT_ONCE = 16
+# The first offer is not taken at once: others' may be newer, and who else has it is found on the way.
+OFFERS_S = 1.0
+ASK_AGAIN_S = 1.0
+# Peers that are up and offer nothing have none: the chain is young, or they take none.
+NO_OFFER_S = 10.0
+OFFERS_MAX_S = 20.0
+NO_PEER_S = 60.0
+MANIFEST_BYTES_EXPECTED = 64 * 1024
+
+
+class SnapshotFetch:
+    """One errand: `run` gives the snapshot. Its links are its owner's."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        folder: SnapshotFolder,
+        genesis: Genesis,
+        trusted: TrustedBlock | None,
+        progress: Progress,
+        offload: Offload = trio.to_thread.run_sync,
+    ) -> None:
+        self._outbox = outbox
+        self._sources = Sources(outbox)
+        self._folder = folder
+        self._genesis = genesis
+        self._trusted = trusted if trusted is not None and trusted.height > 0 else None
+        self._progress = progress
+        self._offload = offload
+        self._walk: HeaderWalk | None = None
+        if self._trusted is not None:
+            self._walk = HeaderWalk(outbox, self._sources, self._trusted.height, self._trusted.hash)
+        self.fetched = 0
+        """Groups that came from peers in this run."""
+
+    async def run(self) -> Snapshot | None:
+        """Return the snapshot, proven and whole on the disk; None where peers offer none.
+
+        Raise StorageError where the disk fails. Cancelling leaves on the disk what was fetched.
+        """
+        if self._walk is not None and not await self._reach(self._walk):
+            log.warning("trusted_block_not_found", why="no peer has the block that this home's invite trusts")
+            return None
+        finished = self._folder.newest
+        if finished is not None and await self._proven(finished.manifest):
+            return finished
+        while True:
+            incoming = await self._resumed() or await self._begun()
+            if incoming is None:
+                return None
+            try:
+                whole = await self._fetch(incoming)
+            finally:
+                incoming.close()
+            if whole:
+                await self._kept(partial(self._folder.finish, incoming.path, incoming.manifest))
+                return self._folder.newest
+            log.warning("snapshot_vanished", height=incoming.manifest.height)
+            await self._kept(partial(snapshot_incoming.discard, self._folder.directory))
+
+    async def _kept(self, work: Callable[[], None]) -> None:
+        """Do what writes; raise StorageError where the disk fails."""
+        try:
+            await self._offload(work)
+        except OSError as error:
+            directory = self._folder.directory
+            raise StorageError(
+                f"the snapshot can't be kept in {directory}: {error}; check the disk"
+            ) from None
+
+    # --- which one --------------------------------------------------------------------------------
+
+    async def _resumed(self) -> Incoming | None:
+        """Return what an earlier run began, if it is still to be trusted."""
+        incoming = await self._offload(partial(snapshot_incoming.resume, self._folder.directory))
+        if incoming is None:
+            return None
+        if await self._proven(incoming.manifest):
+            return incoming
+        incoming.close()
+        return None
+
+    async def _begun(self) -> Incoming | None:
+        """Begin with the newest snapshot that a peer offers."""
+        self._progress.enter(Phase.LOOKING, 0, 0)
+        manifest = await self._chosen()
+        if manifest is None:
+            return None
+        log.info("snapshot_chosen", height=manifest.height, accounts=manifest.accounts)
+        return await self._offload(partial(snapshot_incoming.begin, self._folder.directory, manifest))
+
+    async def _chosen(self) -> Manifest | None:
+        began, linked = trio.current_time(), None
+        while True:
+            links = self._outbox.links()
+            now = trio.current_time()
+            linked = None if not links else linked if linked is not None else now
+            if linked is None and now - began > NO_PEER_S:
+                return None
+            offers: list[Manifest] = []
+            with trio.move_on_after(OFFERS_MAX_S):
+                await self._offers(links, offers)
+            if offers:
+                return max(offers, key=lambda manifest: manifest.height)
+            if linked is not None and trio.current_time() - linked > NO_OFFER_S:
+                return None
+            await trio.sleep(ASK_AGAIN_S)
+
+    async def _offers(self, links: list[int], offers: list[Manifest]) -> None:
+        """Ask these peers at once; what is not there soon after the first offer is not waited for."""
+        async with trio.open_nursery() as nursery:
+            some = trio.Event()
+
+            async def ask(link: int) -> None:
+                answer = await self._sources.get(
+                    SnapshotWanted(0),
+                    lambda: [link],
+                    lambda _, answer: answer,
+                    MANIFEST_BYTES_EXPECTED,
+                )
+                if answer is None:
+                    return
+                try:
+                    manifest = await self._offload(partial(snapshot_manifest.decode, answer))
+                except BrokenManifest as error:
+                    log.warning("snapshot_refused", why=str(error))
+                    self._sources.lied(link, "snapshot.manifest")
+                    return
+                if await self._proven(manifest, link):
+                    offers.append(manifest)
+                    some.set()
+
+            async def patience() -> None:
+                await some.wait()
+                await trio.sleep(OFFERS_S)
+                nursery.cancel_scope.cancel()
+
+            async with trio.open_nursery() as asking:
+                nursery.start_soon(patience)
+                for link in links:
+                    asking.start_soon(ask, link)
+            nursery.cancel_scope.cancel()
+
+    async def _proven(self, manifest: Manifest, link: int | None = None) -> bool:
+        """Whether it follows from what this home trusts; a peer that offers another is to blame."""
+        itself, linked = None, None
+        if self._walk is not None and self._trusted is not None:
+            itself, naming = self._walk.top, manifest.blocks[-1].height
+            if naming < self._trusted.height:
+                linked = await self._walk.digest_at(naming)
+        try:
+            await self._offload(partial(prove, manifest, self._genesis, self._trusted, itself, linked))
+        except Untrusted as error:
+            log.warning("snapshot_untrusted", height=manifest.height, why=str(error))
+            above = self._trusted is None or manifest.height >= self._trusted.height
+            # Of an older one it may be others who did not show the way to it.
+            if link is not None and (above or linked is not None):
+                self._sources.lied(link, "snapshot.untrusted")
+            return False
+        return True
+
+    async def _reach(self, walk: HeaderWalk) -> bool:
+        """Bring in the block that the invite vouches for, from whichever peer has it."""
+        with trio.move_on_after(NO_PEER_S):
+            while not await walk.reach_top():  # noqa: ASYNC110
+                await trio.sleep(ASK_AGAIN_S)
+        return walk.top is not None
+
+    # --- its groups -------------------------------------------------------------------------------
+
+    async def _fetch(self, incoming: Incoming) -> bool:
+        """Bring in all groups that are missing; False where no peer has one of them any more."""
+        manifest, total = incoming.manifest, incoming.size_bytes
+        self._progress.enter(Phase.CHECKING, manifest.height, total)
+        held = await self._offload(partial(incoming.held, lambda index: self._progress.add(GROUP_BYTES)))
+        done = sum(group_bytes(manifest.accounts, index) for index in held)
+        self._progress.enter(Phase.FETCHING, manifest.height, total, done)
+        if held:
+            log.info("snapshot_resumed", height=manifest.height, groups=len(held), of=len(manifest.groups))
+        missing = deque(index for index in range(len(manifest.groups)) if index not in held)
+        lost = trio.Event()
+        async with trio.open_nursery() as nursery:
+            for _ in range(GROUPS_AT_ONCE):
+                nursery.start_soon(self._fetch_some, incoming, missing, lost, nursery.cancel_scope)
+        if lost.is_set():
+            return False
+        await self._kept(incoming.sync)
+        return True
+
+    async def _fetch_some(
+        self, incoming: Incoming, missing: deque[int], lost: trio.Event, scope: trio.CancelScope
+    ) -> None:
+        """Fetch one group after the other; where nobody has one, say so and end all that fetch."""
+        manifest = incoming.manifest
+        while missing:
+            index = missing.popleft()
+            expected = manifest.groups[index]
+
+            def judge(link: int, group: bytes, index: int = index, expected: bytes = expected) -> bytes:
+                size = group_bytes(manifest.accounts, index)
+                if len(group) != size or group_hash(group, manifest.accounts) != expected:
+                    raise Lie("snapshot.group")
+                return group
+
+            wanted = GroupWanted(manifest.height, index, expected)
+            group = await self._anyone(wanted, judge)
+            if group is None:
+                lost.set()
+                scope.cancel()
+                return
+            await self._kept(partial(incoming.put, index, group))
+            self.fetched += 1
+            self._progress.add(len(group))
+
+    async def _anyone(self, wanted: GroupWanted, judge: Callable[[int, bytes], bytes]) -> bytes | None:
+        """Ask until somebody gives it; None when peers were there all along and none had it."""
+        began = trio.current_time()
+        while True:
+            group = await self._sources.get(wanted, self._outbox.links, judge, GROUP_BYTES)
+            if group is not None:
+                return group
+            if not self._outbox.links():
+                began = trio.current_time()  # alone: what was fetched waits for peers
+            elif trio.current_time() - began > NO_OFFER_S:
+                return None
+            await trio.sleep(ASK_AGAIN_S)
