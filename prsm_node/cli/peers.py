@@ -1,15 +1,77 @@
 """`prsm-node peers`."""
 
+from typing import Annotated
+
+import click
+import typer
+
 from prsm_node.cli.daemon import daemon, milliseconds, rfc3339
+from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_json, print_table, say
-from prsm_node.control.views import PeerView
+from prsm_node.control.client import Client
+from prsm_node.control.views import BanView, PeerView
 from prsm_node.identity.addresses import validator_text
 
 
-def peers(json: bool = False) -> None:
-    """The peers this node is connected to."""
+def peers(
+    banned: Annotated[bool, typer.Option("--banned", help="Who is banned, why, and until when.")] = False,
+    unban: Annotated[
+        str, typer.Option("--unban", metavar="WHO", help="Lift a ban, by the first column of --banned.")
+    ] = "",
+    json: JsonFlag = False,
+) -> None:
+    """The peers this node is connected to, or whom it banned.
+
+    Bans end by themselves; each later one of the same peer or place lasts four times as long.
+    """
+    if banned and unban:
+        raise click.UsageError("--banned lists and --unban lifts; choose one")
     with daemon() as client:
-        views = client.ask("peers", list[PeerView])
+        if unban:
+            client.ask("unban", object, who=unban)
+            if json:
+                print_json({"unbanned": unban})
+            else:
+                say(f"{unban} may link again")
+        elif banned:
+            _print_banned(client, json)
+        else:
+            _print_peers(client, json)
+
+
+def _print_banned(client: Client, json: bool) -> None:
+    bans = client.ask("bans", list[BanView])
+    if json:
+        print_json({"banned": [_ban_as_json(ban) for ban in bans]})
+    elif not bans:
+        say("nobody is banned")
+    else:
+        print_table(
+            ("who", "why", "since", "until", "offences"),
+            [
+                (ban.who, _printable(ban.why), rfc3339(ban.since_ms), rfc3339(ban.until_ms), ban.offences)
+                for ban in bans
+            ],
+            right=(4,),
+        )
+
+
+def _printable(why: str) -> str:
+    return why if why.isprintable() else ascii(why)
+
+
+def _ban_as_json(ban: BanView) -> dict[str, object]:
+    return {
+        "who": ban.who,
+        "why": ban.why,
+        "since": rfc3339(ban.since_ms),
+        "until": rfc3339(ban.until_ms),
+        "offences": ban.offences,
+    }
+
+
+def _print_peers(client: Client, json: bool) -> None:
+    views = client.ask("peers", list[PeerView])
     if json:
         print_json({"peers": [_as_json(view) for view in views]})
         return

@@ -50,7 +50,7 @@ def test_help_loads_click_and_no_command() -> None:
     assert "click" in loaded
 
 
-@pytest.mark.parametrize("command", ["status", "peers", "stop"])
+@pytest.mark.parametrize("command", ["status", "validators", "stop"])
 def test_a_command_that_asks_a_running_node_loads_nothing_heavy(command: str, tmp_path: Path) -> None:
     assert not modules_loaded_by("--home", str(tmp_path), command) & {*HEAVY, "typer"}
 

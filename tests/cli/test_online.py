@@ -132,8 +132,24 @@ def test_a_payment_that_stays_pending_ends_with_code_1(
     assert "it may be paid yet, so look before you send again: " in told
 
 
+def test_bans_are_listed_and_lifted(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    (ban,) = served.asks(capsys, "peers", "--banned")["banned"]
+    assert ban["who"] == "203.0.113.7"
+    assert (ban["why"], ban["until"], ban["offences"]) == (
+        "4 nodes banned there",
+        "2023-11-14T22:14:20.000Z",
+        1,
+    )
+    assert served.asks(capsys, "peers", "--unban", "203.0.113.7") == {"unbanned": "203.0.113.7"}
+    assert served.asks(capsys, "peers", "--banned") == {"banned": []}
+    home = ["--home", str(served.home.path)]
+    assert run([*home, "peers", "--unban", "203.0.113.7"]) == 1
+    assert "is not banned; `peers --banned` lists who is" in capsys.readouterr().err
+    assert run([*home, "peers", "--unban", "x", "--banned"]) == 2
+
+
 @pytest.mark.parametrize(
-    "command", ["status", "peers", "validators", "block 1", "wallet history dev0", "invite"]
+    "command", ["status", "peers", "peers --banned", "validators", "block 1", "wallet history dev0", "invite"]
 )
 def test_people_get_text_without_braces(
     served: Served, capsys: pytest.CaptureFixture[str], command: str

@@ -11,6 +11,7 @@ import trio
 from prsm_node.account_proof import Evidence
 from prsm_node.control.views import (
     AccountView,
+    BanView,
     BlockView,
     FinalBlock,
     HistoryView,
@@ -27,6 +28,7 @@ from prsm_node.ledger.transactions import MalformedTransaction, decode_transacti
 
 GENESIS = sha256(b"pretended").digest()
 KEY = bytes(range(32))
+NOW_MS = 1_700_000_000_000
 
 
 class PretendNode:
@@ -38,6 +40,7 @@ class PretendNode:
         self.holds_back = False
         self.announces_twice = False
         self.stopped = False
+        self.banned = [BanView("203.0.113.7", "4 nodes banned there", NOW_MS, NOW_MS + 60_000, 1)]
         self.followed = trio.Event()
         """Somebody besides the table of methods wants to hear of final blocks."""
 
@@ -72,6 +75,14 @@ class PretendNode:
                 "12D3KooWOther", "/ip4/127.0.0.1/tcp/7101", True, KEY, 3, 0.9, 1.0, 1_700_000_000_000, 10, 20
             )
         ]
+
+    def bans(self) -> list[BanView]:
+        return self.banned
+
+    def unban(self, who: str) -> bool:
+        lifted = [ban for ban in self.banned if ban.who == who]
+        self.banned = [ban for ban in self.banned if ban.who != who]
+        return bool(lifted)
 
     def validators(self) -> list[ValidatorView]:
         return [ValidatorView(KEY, "node0", 1, True, True)]
