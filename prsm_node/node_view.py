@@ -87,6 +87,7 @@ class RunningNode:
             listen=self.listen,
             pid=os.getpid(),
             started_ms=node.started_ms,
+            first_block=state.first_block,
         )
 
     def peers(self) -> list[PeerView]:
@@ -163,6 +164,8 @@ class RunningNode:
             "ledger.height": node.state.height,
             "ledger.durable_height": node.state.durable_height,
             "ledger.accounts": node.state.accounts,
+            "ledger.first_block": node.state.first_block,
+            **{f"snapshots.{name}": count for name, count in node.taking.counters.items()},
         }
         return counted
 
@@ -229,7 +232,8 @@ class RunningNode:
         root, proof = state.state_root(state.height), state.proof(address)
         if proof is None:
             return None
-        height = max(state.height, 1)
+        # Below its first block a node knows no header.
+        height = max(state.height, state.first_block)
         with trio.fail_after(PROOF_S):
             # At rest the last header names the root that stands; under load the one after the next will.
             while (stored := await self._executed_block(height)).record.block.state_root != root:

@@ -129,6 +129,28 @@ class AwaitedSubmission(Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
 
 
+METHODS = (
+    "status",
+    "peers",
+    "bans",
+    "unban",
+    "validators",
+    "network",
+    "counters",
+    "block",
+    "tx",
+    "account",
+    "account_proof",
+    "history",
+    "submit",
+    "submit_and_wait",
+    "follow",
+    "invite",
+    "stop",
+)
+"""What a node answers to, once it has a state."""
+
+
 def handlers(node: NodeView) -> Handlers:
     """Make the table of methods; it subscribes to the node's final blocks once, for all who wait."""
     waiting: dict[bytes, list[trio.Event]] = {}
@@ -167,14 +189,24 @@ def handlers(node: NodeView) -> Handlers:
     async def block(params: AtHeight, emit: Emit) -> object:
         found = await node.block(params.height)
         if found is None:
-            height = node.status().height
-            raise ControlError("not_found", f"no block at height {params.height}; the last one is {height}")
+            status = node.status()
+            if 0 < params.height < status.first_block:
+                raise ControlError(
+                    "pruned",
+                    f"block {params.height} is not kept: this node keeps blocks from height "
+                    f"{status.first_block} on",
+                )
+            raise ControlError(
+                "not_found", f"no block at height {params.height}; the last one is {status.height}"
+            )
         return found
 
     async def tx(params: ByHash, emit: Emit) -> object:
         found = await node.transaction(params.hash)
         if found is None:
-            raise ControlError("not_found", f"no transaction {params.hash.hex()} is known here")
+            first = node.status().first_block
+            kept = f"; this node keeps blocks from height {first} on" if first > 1 else ""
+            raise ControlError("not_found", f"no transaction {params.hash.hex()} is known here{kept}")
         return found
 
     async def account(params: OfAddress, emit: Emit) -> object:
@@ -250,7 +282,7 @@ def handlers(node: NodeView) -> Handlers:
         node.stop()
         return None
 
-    return {
+    table = {
         "status": Method(Nothing, status),
         "peers": Method(Nothing, peers),
         "bans": Method(Nothing, bans),
@@ -269,6 +301,8 @@ def handlers(node: NodeView) -> Handlers:
         "invite": Method(Nothing, invite),
         "stop": Method(Nothing, stop),
     }
+    assert tuple(table) == METHODS, "the names are those of the methods"
+    return table
 
 
 async def _settled(node: NodeView, digest: bytes, latency_ms: float) -> Settled:

@@ -38,6 +38,25 @@ class StatusView(msgspec.Struct, frozen=True):
     """Multiaddresses, each ending in /p2p/<node_id>."""
     pid: int
     started_ms: int
+    first_block: int = 1
+    """The lowest height whose block this node keeps."""
+    snapshot: "SnapshotView | None" = None
+    """Of a node that has no state yet and takes a snapshot over."""
+
+
+class SnapshotView(msgspec.Struct, frozen=True):
+    """How far a snapshot is."""
+
+    phase: str
+    """looking, checking, fetching or restoring."""
+    height: int
+    """0 while none is chosen."""
+    bytes_done: int
+    bytes_total: int
+    bytes_per_s: float
+    seconds_left: float | None
+    resumed_bytes: int
+    """Fetched by an earlier run."""
 
 
 class BanView(msgspec.Struct, frozen=True):
