@@ -64,6 +64,10 @@ class SnapshotFetch:
         self._walk: HeaderWalk | None = None
         if self._trusted is not None:
             self._walk = HeaderWalk(outbox, self._sources, self._trusted.height, self._trusted.hash)
+        self._looking = trio.Lock()
+        self._looked_at = -NO_OFFER_S
+        self._offered: list[Manifest] = []
+        """What peers offered when they were last asked while a group was missing."""
         self.fetched = 0
         """Groups that came from peers in this run."""
 
@@ -247,7 +251,7 @@ class SnapshotFetch:
             self._progress.add(len(group))
 
     async def _anyone(self, wanted: GroupWanted, judge: Callable[[int, bytes], bytes]) -> bytes | None:
-        """Ask until somebody gives it; None when peers were there all along and none had it."""
+        """Ask until somebody gives it; None when none has it, and newer snapshots are offered."""
         began = trio.current_time()
         while True:
             group = await self._sources.get(wanted, self._outbox.links, judge, GROUP_BYTES)
@@ -256,5 +260,18 @@ class SnapshotFetch:
             if not self._outbox.links():
                 began = trio.current_time()  # alone: what was fetched waits for peers
             elif trio.current_time() - began > NO_OFFER_S:
-                return None
+                if await self._superseded(wanted.height):
+                    return None
+                began = trio.current_time()
             await trio.sleep(ASK_AGAIN_S)
+
+    async def _superseded(self, height: int) -> bool:
+        """Whether peers offer snapshots and all of them are newer. Slow peers offer nothing: that is no
+        reason to begin anew."""
+        async with self._looking:
+            if trio.current_time() - self._looked_at > NO_OFFER_S:
+                self._looked_at = trio.current_time()
+                self._offered = []
+                with trio.move_on_after(OFFERS_MAX_S):
+                    await self._offers(self._outbox.links(), self._offered)
+        return bool(self._offered) and all(manifest.height > height for manifest in self._offered)

@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+import msgspec
+
 from consensus.certificates import Certificate
 from prsm_node.storage.snapshot_folder import SnapshotFolder
 from prsm_node.storage.snapshot_manifest import Manifest
 from prsm_node.storage.state import State
 from tests.storage.made_chain import Chain
 
+Pairs = tuple[tuple[bytes, int], ...]
 
-def taken(chain: Chain, state: State, folder: SnapshotFolder) -> Manifest:
+
+def taken(chain: Chain, state: State, folder: SnapshotFolder, sets: tuple[Pairs, ...] = ()) -> Manifest:
     """Take a snapshot of the state, all of it committed, and execute the two blocks above that name it."""
     copy, head = state.copy_accounts(), state.head
     draft = folder.draft(head.height, copy.count)
@@ -18,7 +22,7 @@ def taken(chain: Chain, state: State, folder: SnapshotFolder) -> Manifest:
         draft.add(copy.read(), expected)
     state.end_copy()
     draft.sync()
-    manifest = manifest_of(chain, state)
+    manifest = msgspec.structs.replace(manifest_of(chain, state), sets=sets)
     folder.finish(draft.path, manifest)
     return manifest
 

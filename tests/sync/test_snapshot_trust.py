@@ -1,0 +1,100 @@
+"""Whose snapshot is taken: what follows from the genesis or the trusted block, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from consensus.blocks import block_digest
+from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_signed_bytes
+from consensus.validators import ValidatorSet
+from prsm_node.identity.ed25519 import SigningKey
+from prsm_node.storage.snapshot_manifest import Manifest
+from prsm_node.sync.snapshot_trust import Untrusted, mark_of, prove
+from prsm_node.trusted_block import TrustedBlock
+from tests.sync.certified_chain import KEYS, SET, CertifiedChain, snapshot_at
+
+
+@pytest.fixture
+async def shown(tmp_path: Path) -> tuple[CertifiedChain, Manifest]:
+    chain = CertifiedChain()
+    return chain, (await snapshot_at(chain, tmp_path, 5, above=6)).manifest
+
+
+def trusted(chain: CertifiedChain, height: int) -> TrustedBlock:
+    return TrustedBlock(height, block_digest(chain.headers[height]), 0)
+
+
+async def test_a_quorum_of_the_genesis_set_proves_a_snapshot(shown: tuple[CertifiedChain, Manifest]) -> None:
+    chain, manifest = shown
+    prove(manifest, chain.genesis)
+    prove(manifest, chain.genesis, TrustedBlock(0, chain.genesis.hash, 0))
+    for signers in (KEYS[:2], KEYS[:1]):
+        few = replace(manifest, certificate=chain.commit(manifest.blocks[-1], signers))
+        with pytest.raises(Untrusted, match="weighs"):
+            prove(few, chain.genesis)
+    other = CertifiedChain(name="other")
+    with pytest.raises(Untrusted, match="not good"):
+        prove(manifest, other.genesis)
+
+
+async def test_another_set_proves_nothing_whatever_it_signs(
+    shown: tuple[CertifiedChain, Manifest],
+) -> None:
+    chain, manifest = shown
+    strangers = [SigningKey.from_seed(bytes([90 + n]) * 32) for n in range(4)]
+    theirs = ValidatorSet((key.public, 1) for key in strangers)
+    block, above, naming = manifest.blocks
+    above = replace(above, next_validators=theirs.hash)
+    naming = replace(naming, parent=block_digest(above))
+    forged = replace(
+        manifest,
+        blocks=(block, above, naming),
+        certificate=chain.commit(naming, strangers),
+        sets=(SET.pairs(), theirs.pairs()),
+    )
+    with pytest.raises(Untrusted, match="of the trusted set only 0 of 4"):
+        prove(forged, chain.genesis)
+    with pytest.raises(Untrusted, match="set that block 6 names is not in it"):
+        prove(replace(forged, sets=(SET.pairs(),)), chain.genesis)
+    with pytest.raises(Untrusted, match="is none"):
+        prove(replace(forged, sets=((SET.pairs()[0],) * 2,)), chain.genesis)
+
+
+async def test_a_trusted_block_below_within_or_above_is_followed(
+    shown: tuple[CertifiedChain, Manifest],
+) -> None:
+    chain, manifest = shown
+    assert manifest.height == 5
+    prove(manifest, chain.genesis, trusted(chain, 3), itself=chain.headers[3])
+    with pytest.raises(Untrusted, match="not at hand"):
+        prove(manifest, chain.genesis, trusted(chain, 3))
+    for height in (5, 6, 7):
+        prove(manifest, chain.genesis, trusted(chain, height))
+        with pytest.raises(Untrusted, match="another block at height"):
+            prove(manifest, chain.genesis, TrustedBlock(height, bytes(32), 0))
+    unsigned = replace(manifest, certificate=chain.commit(manifest.blocks[-1], KEYS[:1]))
+    prove(unsigned, chain.genesis, trusted(chain, 7))
+    prove(unsigned, chain.genesis, trusted(chain, 9), linked=block_digest(chain.headers[7]))
+    with pytest.raises(Untrusted, match="no way is known"):
+        prove(manifest, chain.genesis, trusted(chain, 9))
+    with pytest.raises(Untrusted, match="another block 7 below"):
+        prove(manifest, chain.genesis, trusted(chain, 9), linked=bytes(32))
+
+
+async def test_a_lane_whose_author_did_not_sign_is_refused(shown: tuple[CertifiedChain, Manifest]) -> None:
+    chain, manifest = shown
+    header = BatchHeader(KEYS[1].public, 3, EMPTY_LANE, bytes(32))
+    signed = replace(header, signature=KEYS[1].sign(batch_signed_bytes(chain.genesis.hash, header)))
+    prove(replace(manifest, lanes=(signed,)), chain.genesis)
+    with pytest.raises(Untrusted, match="signature of lane"):
+        prove(replace(manifest, lanes=(replace(signed, signature=bytes(64)),)), chain.genesis)
+
+
+async def test_the_chain_is_taken_up_where_the_snapshot_stands(
+    shown: tuple[CertifiedChain, Manifest],
+) -> None:
+    chain, manifest = shown
+    mark = mark_of(manifest)
+    assert (mark.height, mark.digest) == (5, block_digest(chain.headers[5]))
+    assert dict(mark.roots) == {4: chain.headers[6].state_root, 5: chain.headers[7].state_root}
