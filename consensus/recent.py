@@ -82,6 +82,11 @@ class RecentHeights:
         ahead = tuple(voter for voter, reached in self._reached.items() if reached > height)
         return [SendCertificate(decided.height.decided.certificate, besides=ahead)]
 
+    def polkas(self, height: int) -> list[CheckedCertificate]:
+        """Return the polkas at hand of a decided height: of two commits there, they name who is guilty."""
+        decided = self._decided.get(height)
+        return decided.height.keeper.polkas() if decided is not None else []
+
     def second_decision(self, certificate: CheckedCertificate) -> list[Effect]:
         """Whoever meets a second decision stops and says so (PROTOCOL, Evidence)."""
         recent = self._decided.get(certificate.height)

@@ -171,6 +171,10 @@ class Replica:
         value = block_digest(proposal.block)
         return self.height.has_polka(value) or value == self.height.state.valid_value
 
+    def polkas(self, height: int) -> list[CheckedCertificate]:
+        """Return the polkas at hand of this height or of a recent one: evidence of a fork."""
+        return self.height.keeper.polkas() if height == self.height.height else self._recent.polkas(height)
+
     def wants_certificate(self, certificate: Certificate) -> bool:
         """Whether a certificate would tell something new."""
         if certificate.height < self.height.height:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple, Self
 
+from consensus.certificates import CheckedCertificate
 from consensus.dissemination.batches import BatchHeader
 from consensus.inputs import BatchSealed, Input
 from consensus.rules import Rules
 from consensus.simulation.chance import Chance
 from consensus.simulation.execution import Execution
+from consensus.simulation.forks import Forks
 from consensus.simulation.invariants import Invariants
 from consensus.simulation.network import Network
 from consensus.simulation.scenario import Links
@@ -48,6 +50,7 @@ class Cluster:
     powers: one for each validator.
     actors: what a validator is made of, by its number, where it is not honest.
     changes_every: at which heights the validator set changes (execution.py).
+    jails: whether who is convicted leaves it.
     trace: whether to keep what happens.
     """
 
@@ -62,6 +65,7 @@ class Cluster:
         rules: Rules | None = None,
         actors: Mapping[int, Sequence[Make]] | None = None,
         changes_every: int = 0,
+        jails: bool = True,
         *,
         trace: bool = False,
     ) -> None:
@@ -82,8 +86,9 @@ class Cluster:
         names = {key: f"v{i}" for i, key in enumerate(keys)}
         faulty = [keys[i] for i in actors]
         self.signatures = Signatures()
-        self.execution = Execution(GENESIS, self.validators, faulty, changes_every)
+        self.execution = Execution(GENESIS, self.validators, faulty, changes_every, jails=jails)
         self.invariants = Invariants(self.validators, names, faulty, self.execution, self.held_batch)
+        self.forks = Forks(self.invariants.faulty, self._polkas)
         self.all: list[Validator] = []
         for i, key in enumerate(keys):
             make = actors[i][0] if i in actors else Validator
@@ -173,6 +178,9 @@ class Cluster:
     def held_batch(self, digest: bytes) -> BatchHeader | None:
         """A batch that an honest validator holds durably."""
         return next((v.batches[digest] for v in self.honest if digest in v.batches), None)
+
+    def _polkas(self, height: int) -> list[CheckedCertificate]:
+        return [polka for v in self.honest for polka in v.replica.polkas(height)]
 
     def lane(self, author: bytes) -> list[BatchHeader]:
         return [b for v in self.by_key[author] for b in v.batches.values() if b.author == author]

@@ -35,15 +35,23 @@ class Execution:
     """Args:
     changes_every: the set changes at each height that this divides; 0: never.
     faulty: they never come to a third of a set that changed, unless they had more than that to begin with.
+    jails: whether who is convicted leaves.
     """
 
     def __init__(
-        self, genesis: bytes, validators: ValidatorSet, faulty: Iterable[bytes], changes_every: int = 0
+        self,
+        genesis: bytes,
+        validators: ValidatorSet,
+        faulty: Iterable[bytes],
+        changes_every: int = 0,
+        *,
+        jails: bool = True,
     ) -> None:
         self.genesis = State(genesis, validators)
         self._states: dict[bytes, State] = {genesis: self.genesis}
         self._faulty = tuple(faulty)
         self._changes_every = changes_every
+        self._jails = jails
 
     def after(self, block: Block) -> State:
         """Return the state after a block. Its parent must have been executed before, by whomever."""
@@ -53,7 +61,8 @@ class Execution:
             before = self._states[block.parent]
             convicts = [guilty(piece) for piece in block.evidence]
             convicted = before.convicted.union(convicts)
-            members = self._changed(before.members.without(convicts), block.height, convicted)
+            members = before.members.without(convicts) if self._jails else before.members
+            members = self._changed(members, block.height, convicted)
             root = sha256(
                 before.root + msgspec.msgpack.encode((block.height, block, members.pairs()))
             ).digest()

@@ -136,6 +136,8 @@ class Invariants:
     def decided(self, by: str, block: Block, members: ValidatorSet | None) -> None:
         """`members` is the set of its height, as the one who decides knows it."""
         digest, height = block_digest(block), block.height
+        for piece in block.evidence:
+            self.evidence_found(by, piece)
         if (
             self.bounded
             and members is not None

@@ -66,6 +66,7 @@ def play(schedule: Schedule, *, trace: bool = False, record: bool = False, steps
         scenario.links,
         actors=actors,
         changes_every=scenario.changes_every,
+        jails=scenario.jails,
         trace=trace,
     )
     cluster.steps_max = steps

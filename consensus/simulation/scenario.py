@@ -16,6 +16,7 @@ Power = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 Shape = Literal["half", "one", "ring", "bridge", "one_way"]
 Actor = Literal[
+    "conspirator",
     "double_voter",
     "equivocating_proposer",
     "forged_acknowledgements",
@@ -86,6 +87,8 @@ class Scenario(Data, frozen=True):
     nodes_max: Count = 10
     powers_max: Power = 1
     """Powers are drawn up to this, small ones more often than great ones; 1: all are equal."""
+    jails: bool = True
+    """Who is convicted leaves the set; otherwise it stays, to go on attacking."""
     changes_every: Count | Literal[0] = 0
     """The validator set changes at each height that this divides (execution.py); 0: never."""
     actors: tuple[Actor, ...] = ()

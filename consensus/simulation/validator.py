@@ -196,8 +196,9 @@ class Validator:
             self.show_proposal(proposal)
             self.feed(happened.ProposalCast(proposal))
 
-        self.keep_proposal(proposal)
+        # In this order: a proposal that a restart finds without its guard would be signed a second time.
         self.disk.write(lambda: self._keep_guard(effect.guard, proposal), durable)
+        self.keep_proposal(proposal)
 
     def keep_proposal(self, proposal: CheckedProposal) -> None:
         """Queue it for the disk: a vote for it, written later, is durable no sooner. A polka is worth little
@@ -420,6 +421,8 @@ class Validator:
             self._made(certificate)
             members = self.replica.chain.validators(block.height)
             cluster.invariants.decided(self.name, block, members)
+            if not cluster.invariants.bounded and members is not None:
+                cluster.forks.decided(block_digest(block), block, certificate, members)
         cluster.record("decide", self, f"height {block.height}, round {certificate.round}")
         self.blocks.append((block, certificate))
         self.disk.write(lambda: self._keep_block(block, certificate), lambda: None)
@@ -445,6 +448,8 @@ class Validator:
     def strengthen_commit(self, effect: fx.StrengthenCommit) -> None:
         if self.honest:
             self._made(effect.certificate)
+            if not self.cluster.invariants.bounded:
+                self.cluster.forks.known(effect.certificate)
 
     def report_evidence(self, effect: fx.ReportEvidence) -> None:
         self.cluster.record("evidence", self, type(effect.evidence).__name__)

@@ -214,8 +214,9 @@ class ConsensusHost:
             self._outbox.broadcast(Kind.PROPOSAL, message)
             self.feed(ProposalCast(proposal))
 
-        self.keep_proposal(proposal)
+        # In this order: a proposal that a restart finds without its guard would be signed a second time.
         self._keep_guard(effect.guard, Kind.PROPOSAL, message, durable)
+        self.keep_proposal(proposal)
 
     def seal(self, digest: bytes, body: bytes, hashes: Sequence[bytes]) -> None:
         """Chain a body of ours into our lane; the caller asked `replica.lanes.room()` before."""

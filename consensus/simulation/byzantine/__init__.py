@@ -3,6 +3,7 @@ found out. The network is the scenario's."""
 
 from collections.abc import Mapping
 
+from consensus.simulation.byzantine.conspirator import Conspirator
 from consensus.simulation.byzantine.double_voter import DoubleVoter
 from consensus.simulation.byzantine.equivocating_proposer import EquivocatingProposer
 from consensus.simulation.byzantine.forged_acknowledgements import ForgedAcknowledgements
@@ -21,6 +22,7 @@ from consensus.simulation.byzantine.wrong_clock import WrongClock
 from consensus.simulation.validator import Validator
 
 ACTORS: Mapping[str, tuple[type[Validator], ...]] = {
+    "conspirator": (Conspirator,),
     "double_voter": (DoubleVoter,),
     "equivocating_proposer": (EquivocatingProposer,),
     "forged_acknowledgements": (ForgedAcknowledgements,),

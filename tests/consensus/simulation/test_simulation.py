@@ -95,6 +95,12 @@ def test_a_run_stops_after_as_many_steps_as_are_asked_for() -> None:
     assert whole.trace[: len(short.trace) - 1] == short.trace[:-1]
 
 
+def test_a_proposal_whose_guard_was_lost_in_a_crash_is_not_found_after_it() -> None:
+    """Its proposer would make another one, and find itself guilty of two."""
+    verdict, _ = simulate(load("set_changes"), 224)
+    assert verdict.violation is None
+
+
 def test_a_block_that_was_voted_for_outlives_the_crash_of_all_who_have_it() -> None:
     """Its polka binds their locks: forgotten by all, it would hold the height for ever."""
     verdict, _ = simulate(load("failing_rounds"), 273)
