@@ -15,13 +15,14 @@ from consensus.certificates import Certificate
 from consensus.light import LightBlock, LightFault, Trusted, advance
 from consensus.validators import POWER_TOTAL_MAX, ValidatorSet
 from prsm_node import bounded_file
-from prsm_node.errors import UNREADABLE, OperatorError
+from prsm_node.errors import OperatorError
 from prsm_node.genesis import Genesis
 from prsm_node.identity.addresses import account_text, parse_account
 from prsm_node.identity.bech32m import MalformedText
 from prsm_node.identity.ed25519 import verify
 from prsm_node.ledger.accounts import Account
 from prsm_node.ledger.roots import AccountProof, InvalidProof, verify_account
+from prsm_node.unreadable import UNREADABLE
 
 # Two blocks and a certificate of 256 validators are 100 KB in base64, the sets 25 KB, the proof 4 KB.
 FILE_BYTES_MAX: Final = 1 << 20

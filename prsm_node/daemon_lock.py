@@ -12,8 +12,9 @@ from typing import Annotated, Final
 
 import msgspec
 
-from prsm_node.errors import UNREADABLE, OperatorError
+from prsm_node.errors import OperatorError
 from prsm_node.home import Home
+from prsm_node.unreadable import UNREADABLE
 
 RECORD_BYTES_MAX: Final = 16_384
 

@@ -16,11 +16,12 @@ import msgspec
 
 from consensus.bounds import VALIDATORS_MAX, TimeMs, ValidatorKey
 from prsm_node import bounded_file
-from prsm_node.errors import UNREADABLE, OperatorError
+from prsm_node.errors import OperatorError
 from prsm_node.identity.addresses import account_text, parse_account, parse_validator, validator_text
 from prsm_node.identity.bech32m import MalformedText
 from prsm_node.ledger.parameters import Parameters
 from prsm_node.ledger.transactions import SUPPLY_CAP, Address, Amount, KeyType
+from prsm_node.unreadable import UNREADABLE
 
 ACCOUNTS_MAX: Final = 2**20
 # An account's line in the document is about 130 bytes, in the encoding 45.

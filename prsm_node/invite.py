@@ -12,8 +12,9 @@ import msgspec
 
 from consensus.bounds import Digest, Height, TimeMs
 from prsm_node.config import DIALLABLE
-from prsm_node.errors import UNREADABLE, OperatorError
+from prsm_node.errors import OperatorError
 from prsm_node.identity import base58
+from prsm_node.unreadable import UNREADABLE
 
 PREFIX: Final = "prsm-invite-1"
 CHECKSUM_BYTES: Final = 4

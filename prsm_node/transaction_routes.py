@@ -9,8 +9,8 @@ from prsm_node.mempool.intake import Intake
 from prsm_node.network.gossip import Gossiper
 from prsm_node.network.link import Link
 from prsm_node.peer_outbox import PeerOutbox
+from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.kinds import Kind
-from prsm_node.wire.payloads import UNREADABLE
 
 TRANSACTIONS = 1
 """The gossip topic of transactions on their way to a lane that their node has no link to."""

@@ -11,9 +11,10 @@ import msgspec
 
 from consensus.blocks import Block, block_digest
 from consensus.bounds import Digest, Height, TimeMs
-from prsm_node.errors import UNREADABLE, OperatorError
+from prsm_node.errors import OperatorError
 from prsm_node.identity import private_files
 from prsm_node.invite import DAY_MS, Invite
+from prsm_node.unreadable import UNREADABLE
 
 FILE_BYTES_MAX: Final = 1_024
 

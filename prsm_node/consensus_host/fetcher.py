@@ -17,8 +17,8 @@ import trio
 from consensus.blocks import Proposal
 from consensus.dissemination.acknowledgements import TipCertificate
 from prsm_node.consensus_host.outbox import Outbox
+from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.payloads import (
-    UNREADABLE,
     Batch,
     BatchWanted,
     BlockWanted,

@@ -12,7 +12,8 @@ from consensus.blocks import Proposal
 from consensus.bounds import Signature, ValidatorKey
 from consensus.dissemination.batches import BatchHeader
 from consensus.votes import Vote
-from prsm_node.wire.payloads import UNREADABLE, SessionId, SessionWanted, Wanted, session_signed_bytes
+from prsm_node.unreadable import UNREADABLE
+from prsm_node.wire.payloads import SessionId, SessionWanted, Wanted, session_signed_bytes
 
 RELAY_S = 0.5
 """For the node that runs the key to sign a challenge handed on: half of what the asker waits."""

@@ -34,8 +34,8 @@ from consensus.votes import Vote
 from prsm_node.consensus_host.checks import Checks, signed_place
 from prsm_node.consensus_host.outbox import Outbox
 from prsm_node.consensus_host.sessions import ProvenSession, decode_authored, decode_session, decode_signed
+from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.payloads import (
-    UNREADABLE,
     SequenceWanted,
     SessionWanted,
     SignedWanted,

@@ -24,7 +24,7 @@ from prsm_node.control.protocol import (
     framed,
     short_path,
 )
-from prsm_node.errors import UNREADABLE
+from prsm_node.unreadable import UNREADABLE
 
 T = TypeVar("T")
 ANSWER_S = 10.0

@@ -13,7 +13,8 @@ from typing import Annotated
 
 import msgspec
 
-from prsm_node.errors import UNREADABLE, OperatorError
+from prsm_node.errors import OperatorError
+from prsm_node.unreadable import UNREADABLE
 
 SOCKET_NAME = "core.sock"
 # A block of 30,000 transactions lists 32 bytes for each, with 34 to spare a hash in msgpack: 1.0 MB.

@@ -26,7 +26,8 @@ from prsm_node.control.protocol import (
     framed,
     short_path,
 )
-from prsm_node.errors import UNREADABLE, OperatorError
+from prsm_node.errors import OperatorError
+from prsm_node.unreadable import UNREADABLE
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus  # libp2p brings these stubs, which hide trio's own

@@ -14,10 +14,11 @@ from typing import Annotated, Final
 
 import msgspec
 
-from prsm_node.errors import UNREADABLE, OperatorError
+from prsm_node.errors import OperatorError
 from prsm_node.identity import private_files
 from prsm_node.identity.ed25519 import SEED_BYTES, SigningKey
 from prsm_node.identity.passphrases import Passphrase, PassphraseError, Scrypt
+from prsm_node.unreadable import UNREADABLE
 
 VERSION: Final = 1
 FILE_BYTES_MAX: Final = 4_096  # a file has about 600 bytes

@@ -14,8 +14,9 @@ import trio
 from msgspec import Meta
 
 from prsm_node import bounded_file
-from prsm_node.errors import UNREADABLE, OperatorError
+from prsm_node.errors import OperatorError
 from prsm_node.network.bans import SUBJECTS_MAX, Ban
+from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.payloads import ADDRESS_LENGTH_MAX
 
 log = structlog.get_logger("network")

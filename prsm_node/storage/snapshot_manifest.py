@@ -15,11 +15,11 @@ from consensus.bounds import VALIDATORS_MAX, Digest, ValidatorKey
 from consensus.certificates import Certificate
 from consensus.dissemination.batches import BatchHeader, batch_digest
 from consensus.validators import POWER_TOTAL_MAX
-from prsm_node.errors import UNREADABLE
 from prsm_node.ledger.bucket_groups import GROUPS_MAX, group_count, root_of_groups
 from prsm_node.ledger.lanes import LANES_MAX
 from prsm_node.ledger.roots import state_root
 from prsm_node.storage.generation import SCHEMA, Head
+from prsm_node.unreadable import UNREADABLE
 
 SETS_MAX: Final = 16
 # 8 MiB of hashes, and the rest; an answer may have 16 MiB.

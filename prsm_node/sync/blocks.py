@@ -20,7 +20,8 @@ from consensus.blocks import Block
 from consensus.dissemination.batches import batch_digest
 from prsm_node.consensus_host.answers import SyncedBlock, decode_synced
 from prsm_node.consensus_host.outbox import Outbox
-from prsm_node.wire.payloads import UNREADABLE, Batch, BlocksWanted, Committed
+from prsm_node.unreadable import UNREADABLE
+from prsm_node.wire.payloads import Batch, BlocksWanted, Committed
 
 log = structlog.get_logger("sync")
 

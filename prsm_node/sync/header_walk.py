@@ -9,8 +9,8 @@ from typing import Final
 from consensus.blocks import Block, block_digest
 from prsm_node.consensus_host.answers import decode_headers
 from prsm_node.consensus_host.outbox import Outbox
-from prsm_node.errors import UNREADABLE
 from prsm_node.sync.sources import Lie, Sources
+from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.payloads import HEADERS_WANTED_MAX, HeadersWanted
 
 # 200 answers of 0.4 MB with four validators. Who keeps two snapshots of 10,000 blocks needs 30 of them.

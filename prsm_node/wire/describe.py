@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.frames import FrameJudge, FrameRejected
 from prsm_node.wire.kinds import KINDS, Kind
-from prsm_node.wire.payloads import UNREADABLE
 
 
 def describe(raw: bytes, network: bytes | None = None) -> dict[str, Any]:

@@ -19,8 +19,8 @@ import msgspec
 
 from consensus.signing import SignedKind, signed_prefix
 from prsm_node.identity.ed25519 import SigningKey, verify
+from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.kinds import FRAME_BYTES_MAX, KINDS, Kind
-from prsm_node.wire.payloads import UNREADABLE
 
 VERSION = 1
 HEAD_BYTES = 71
@@ -200,6 +200,13 @@ class FrameJudge:
         except UNREADABLE as error:
             raise FrameRejected(Reason.MALFORMED_PAYLOAD, f"{kind.name}: {error}") from None
         return Frame(kind, outer.sender, outer.sequence, messages, raws)
+
+
+def contents(raw: bytes) -> tuple[Kind, list[bytes]]:
+    """Return what a frame carries, its kind and the bytes of each message, with nothing checked: for who only
+    watches. Raise FrameRejected, ValueError."""
+    outer = _decode_outer(raw)
+    return Kind(outer.kind), [bytes(message) for message in _raw_list.decode(outer.payload)]
 
 
 def _decode_outer(raw: bytes) -> _Outer:

@@ -16,7 +16,6 @@ from consensus.bounds import Digest, Height, Sequence, Signature, ValidatorKey
 from consensus.certificates import Certificate
 from consensus.dissemination.batches import BatchHeader
 from consensus.signing import SignedKind, signed_bytes
-from prsm_node.errors import UNREADABLE as UNREADABLE
 from prsm_node.ledger.bucket_groups import GROUPS_MAX
 from prsm_node.ledger.transactions import TRANSACTION_BYTES_MAX
 

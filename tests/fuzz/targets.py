@@ -38,12 +38,12 @@ from prsm_node.ledger.transactions import (
 )
 from prsm_node.mempool.bodies import BodyVerdict, VerifiedCache, check_body
 from prsm_node.network.addresses import parse_address
+from prsm_node.unreadable import UNREADABLE
 from prsm_node.verification.verifier import InlineVerifier
 from prsm_node.verification.worker import parse_list
 from prsm_node.wire.describe import describe
 from prsm_node.wire.frames import SIGNATURE_TAIL, FrameJudge, FrameRejected, FrameSealer, encode_message
 from prsm_node.wire.kinds import FRAME_BYTES_MAX, KINDS, Kind
-from prsm_node.wire.payloads import UNREADABLE
 from prsm_node.wire.stream import FrameSplitter, on_stream
 from tests.fuzz.hostile import withstand
 from tests.wire.samples import NETWORK, NODE, SAMPLES

@@ -12,7 +12,6 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prsm_node.errors import UNREADABLE
 from prsm_node.network.address_book import LASTING_S, AddressBook
 from prsm_node.network.addresses import Address, peer_id_of
 from prsm_node.network.bans import Ban
@@ -21,6 +20,7 @@ from prsm_node.network.config import NetworkConfig
 from prsm_node.network.link import Link
 from prsm_node.network.peer_memory import PeerMemory
 from prsm_node.network.peer_records import ANCHORS_MAX, Forgetful, PeerFile, Remembered, decode, encode
+from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.frames import Reason
 from tests.network.nodes import Rogue, config, running, start, until
 from tests.network.test_hostile_peers import spoilt
