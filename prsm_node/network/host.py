@@ -4,9 +4,8 @@ py-libp2p 0.8.1 was read and its traps reproduced; each guard names its own. Pri
 are used here and nowhere else:
 
 - A handler's exception ends the host: every inbound stream passes `guarded`, whichever protocol it asks for.
-- A cancelled write leaves half a Noise message on the connection, which then is silent for ever: a message,
-  once begun, is written whole within a deadline, or the connection is broken.
-- Receive buffers grow past their window: a connection that holds more than HELD_BYTES_MAX is broken.
+- What a peer can do to Yamux is guarded_yamux.py's.
+- Whoever comes first takes all places for handshakes and connections, and keeps them: lobby.py bounds both.
 - An inbound connection's task and its place under the connection limit are held until the host ends: 300
   connections later nobody gets in. Here they last as long as the connection.
 - Outbound identify runs in a system task, whose exception ends trio, and nothing here needs it: it is off.
@@ -15,7 +14,6 @@ are used here and nowhere else:
 """
 
 import logging
-import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -29,7 +27,6 @@ from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
 from libp2p.io.abc import ReadWriteCloser
-from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.swarm import Swarm
@@ -42,113 +39,26 @@ from libp2p.stream_muxer.yamux import yamux
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from prsm_node.errors import OperatorError
+from prsm_node.network import guarded_yamux
 from prsm_node.network.addresses import Address, node_key_of_bytes, peer_id_of
+from prsm_node.network.groups import group_of_host
+from prsm_node.network.guarded_yamux import GuardedYamux
+from prsm_node.network.lobby import Arrivals, Lobby
 from prsm_node.network.transport import Stream
 
 PROTOCOL = TProtocol("/prsm/1")
-WRITE_BYTES_MAX = 65_000  # a full Yamux frame is split into two Noise messages
-READ_BYTES_MAX = 256 * 1024
-# Receive window of a stream: at 80 ms of round trip 25 MB/s. The library's 16 MiB on each of 16 streams of 64
-# connections would let idle peers hold 16 GB.
-WINDOW_BYTES_MAX = 2 * 1024 * 1024
-# Unread bytes on one connection: our stream's window, 16 others' of 256 KiB, and some slack. A peer that
-# holds to its windows never reaches it.
-HELD_BYTES_MAX = 8 * 1024 * 1024
 STREAMS_MAX = 16  # of one connection, opened by the peer; ours is one, the DHT's a few
+# Connections whose handshake is under way, and those that came and have no link: libp2p's own protocols need
+# none. A handshake takes a quarter of a second, NEGOTIATE_S at most.
+HANDSHAKES_MAX = 64
+GUESTS_MAX = 32
+# What all connections together may hold unread: sixteen that use their bound. Links are read at once, and
+# those that are read less (cpu_budget.py) hold a window of 2 MiB.
+HELD_BYTES_ALL_MAX = 128 * 1024 * 1024
 CLOSE_S = 2.0
 NEGOTIATE_S = 5
-FRAME_HEADER = struct.Struct(yamux.YAMUX_HEADER_FORMAT)
 
 StreamHandler = Callable[[INetStream], Awaitable[None]]
-
-
-class HeldTooMuch(trio.TooSlowError):
-    """A peer sends more than its windows allow. Yamux closes a connection on any TooSlowError."""
-
-
-class QuietStream(yamux.YamuxStream):
-    """A Yamux stream that costs a frame a message and not two.
-
-    The library gives credit back at every read, so that each small message is answered by a frame; here it is
-    given back when half of the window is used. Its locks are not needed where nothing is awaited between.
-    """
-
-    async def write(self, data: bytes) -> None:
-        size = len(data)
-        if self.send_closed or self.closed or size > min(self.send_window, WRITE_BYTES_MAX):
-            await super().write(data)  # waits for credit, cuts into frames, says why it cannot
-            return
-        self.send_window -= size
-        header = FRAME_HEADER.pack(0, yamux.TYPE_DATA, 0, self.stream_id, size)
-        await self.conn._write_frame(header + data)
-
-    async def read(self, n: int | None = -1) -> bytes:
-        connection, number = self.conn, self.stream_id
-        while True:
-            buffer = connection.stream_buffers.get(number)
-            over = self.recv_closed or self.closed or connection.event_shutting_down.is_set()
-            if buffer is None or over:
-                return await super().read(n)  # knows the many ways in which a stream ends
-            if buffer:
-                size = len(buffer) if n is None or n < 0 else min(n, len(buffer))
-                data = bytes(memoryview(buffer)[:size])
-                del buffer[:size]
-                await self._auto_tune_and_send_window_update(bytes_read=size)
-                return data
-            await connection.stream_events[number].wait()
-            if number in connection.stream_events:
-                connection.stream_events[number] = trio.Event()
-
-    async def _auto_tune_and_send_window_update(self, *, bytes_read: int = 0) -> None:
-        held = len(self.conn.stream_buffers.get(self.stream_id, b""))
-        credit = self.target_recv_window - self.recv_window - held
-        if credit < self.target_recv_window // 2:
-            return
-        # Half a window came: let the next be larger, up to the bound.
-        growth = min(self.target_recv_window, WINDOW_BYTES_MAX - self.target_recv_window)
-        self.target_recv_window += growth
-        self.recv_window += credit + growth
-        await self.send_window_update(credit + growth)
-
-
-class GuardedYamux(yamux.Yamux):
-    """A Yamux connection that a peer can break but not wedge, and whose end harms nothing else."""
-
-    stall_s = 3.0
-    faults: Counter[str] = Counter()
-
-    async def start(self) -> None:
-        try:
-            await super().start()
-        except Exception as error:
-            self.faults[f"yamux: {type(error).__name__}"] += 1
-            await self.abort()
-        finally:
-            self.event_started.set()  # whoever waits for the start learns that it is over
-
-    async def _write_frame(self, data: bytes) -> None:
-        """Write one Yamux frame whole. Cancelling takes effect before it or after it."""
-        async with self._write_lock:
-            deadline = trio.current_time() + self.stall_s
-            with trio.CancelScope(shield=True, deadline=deadline) as scope:
-                await self.secured_conn.write(data)
-        if scope.cancelled_caught:
-            await self.abort()
-            raise ConnectionClosedError("the peer took no bytes", transport="tcp")
-
-    async def _read_data_body(self, length: int) -> bytes:
-        if length + sum(map(len, self.stream_buffers.values())) > HELD_BYTES_MAX:
-            self.faults["held too much"] += 1
-            raise HeldTooMuch
-        return await super()._read_data_body(length)
-
-    async def abort(self) -> None:
-        """Close the socket; the reading task then takes the connection down. Never raises."""
-        self.event_shutting_down.set()
-        try:
-            await self.secured_conn.close()
-        except Exception as error:
-            self.faults[f"close: {type(error).__name__}"] += 1
 
 
 class PeerStream:
@@ -180,8 +90,7 @@ class Host:
 
     def __init__(self, seed: bytes, links_max: int, stall_s: float) -> None:
         """`seed`: of the node key."""
-        yamux.MAX_WINDOW_SIZE = WINDOW_BYTES_MAX
-        setattr(yamux, "YamuxStream", QuietStream)  # noqa: B010
+        guarded_yamux.take_the_place_of_the_librarys()
         logging.getLogger("libp2p").setLevel(logging.CRITICAL)  # peers' faults are counted, not printed
         keys = create_new_key_pair(seed)
         # Twice the links: a peer that dials while it is dialled has two for a moment.
@@ -223,7 +132,16 @@ class Host:
         self.swarm = swarm
         self.faults: Counter[str] = Counter()
         """What peers did to the library, by kind."""
-        self._stall_s = stall_s
+        self.blame: Callable[[bytes, str], None] = lambda node_key, reason: None
+        self.refuses: Callable[[bytes], bool] = lambda node_key: False
+        self.stall_s = stall_s
+        self._held: dict[GuardedYamux, int] = {}
+        self._held_all = 0
+        self._arrivals = Arrivals()
+        self._handshakes: Lobby[trio.CancelScope] = Lobby(HANDSHAKES_MAX)
+        self._guests: Lobby[GuardedYamux] = Lobby(GUESTS_MAX)
+        # Above its own bounds, for it turns away whoever comes when it is full.
+        setattr(swarm, "_inbound_limiter", trio.CapacityLimiter(connections_max + HANDSHAKES_MAX))  # noqa: B010
         swarm.retry_config = RetryConfig(max_retries=0)  # redialling is links.py's
         swarm.set_stream_handler(self._guarded(host._swarm_stream_handler))
         setattr(swarm, "_do_handle_inbound_connection", self._inbound)  # noqa: B010
@@ -261,6 +179,9 @@ class Host:
         """Give inbound streams of PROTOCOL to `handler`."""
 
         async def handle(stream: INetStream) -> None:
+            muxed = stream.muxed_conn
+            if isinstance(muxed, GuardedYamux):
+                self._guests.leave(muxed)  # links.py looks after it from here
             await handler(PeerStream(self, stream))
 
         self.libp2p.set_stream_handler(PROTOCOL, handle)
@@ -344,27 +265,72 @@ class Host:
     async def _inbound(self, socket: ReadWriteCloser, address: Multiaddr, event: Any) -> None:
         """Take the place of the library's: the same upgrade, but done when the connection is."""
         raw = RawConnection(socket, False)
+        group = group_of_host(_remember_address(socket))
+        scope = trio.CancelScope()
         try:
-            muxed = await self.swarm.upgrade_inbound_raw_conn(raw, address)
-            if isinstance(muxed, GuardedYamux):
-                await muxed.event_closed.wait()
+            if not self._arrivals.admit(group, trio.current_time()):
+                self.faults["arrived too fast"] += 1
+                return
+            if (leaves := self._handshakes.enter(scope, group)) is not None:
+                self.faults["handshakes pushed out"] += 1
+                leaves.cancel()
+            with scope:
+                muxed = await self.swarm.upgrade_inbound_raw_conn(raw, address)
+            self._handshakes.leave(scope)
+            if not scope.cancelled_caught and isinstance(muxed, GuardedYamux):
+                if self.refuses(muxed.node_key):
+                    self.faults["banned"] += 1
+                    await muxed.abort()
+                await self._stays(muxed, group)
         except Exception as error:
             self.faults[f"inbound: {type(error).__name__}"] += 1
         finally:
+            self._handshakes.leave(scope)
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
                 try:
                     await raw.close()
                 except Exception as error:
                     self.faults[f"close: {type(error).__name__}"] += 1
 
+    async def _stays(self, muxed: GuardedYamux, group: str) -> None:
+        """Wait for the end of a connection that came; as long as it has no link it is a guest."""
+        if (leaves := self._guests.enter(muxed, group)) is not None:
+            self.faults["guests pushed out"] += 1
+            await leaves.abort()
+        try:
+            await muxed.event_closed.wait()
+        finally:
+            self._guests.leave(muxed)
+            self._held_all -= self._held.pop(muxed, 0)
+
+    def holds_too_much(self, muxed: GuardedYamux, held: int) -> bool:
+        """Note what a connection holds unread; True where it holds the most and all together too much."""
+        self._held_all += held - self._held.get(muxed, 0)
+        self._held[muxed] = held
+        if self._held_all <= HELD_BYTES_ALL_MAX:
+            return False
+        # What was read since its last frame is not known yet, and what ended still counts.
+        self._held = {one: one.held_bytes() for one in self._held if not one.is_closed} | {muxed: held}
+        self._held_all = sum(self._held.values())
+        return self._held_all > HELD_BYTES_ALL_MAX and held >= max(self._held.values())
+
     async def _new_muxed(self, connection: ISecureConn, peer_id: ID) -> IMuxedConn:
         """Take the place of the library's, which makes a plain Yamux whatever muxer_opt says."""
         muxers = self.swarm.upgrader.muxer_multistream
         protocol, _ = await muxers._selector.select(connection, connection.is_initiator, NEGOTIATE_S)
-        muxed = GuardedYamux(connection, peer_id, is_initiator=connection.is_initiator)
-        muxed.faults = self.faults
-        muxed.stall_s = self._stall_s
+        muxed = GuardedYamux(connection, peer_id, is_initiator=connection.is_initiator).guarded_by(self)
         return muxers._annotate_connection(muxed, connection, protocol)
+
+
+def _remember_address(socket: ReadWriteCloser) -> str:
+    """Return the host at the other end. The library gives no address of an IPv6 peer, whose socket names flow
+    and scope as well, unless it is remembered."""
+    try:
+        host, port = socket.stream.socket.getpeername()[:2]  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return ""
+    setattr(socket, "_cached_remote_address", (str(host), int(port)))  # noqa: B010
+    return str(host)
 
 
 async def _nothing(nursery: trio.Nursery) -> None:

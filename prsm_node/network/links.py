@@ -273,6 +273,7 @@ class Links:
         connections_max = self.config.links_max + UNGREETED_MAX
         transport = self._make_transport(self._seed, connections_max, self.config.stall_s)
         self._transport = transport
+        transport.blame, transport.refuses = self.fault, self._refuses
         try:
             listen = [parse_address(text) for text in self.config.listen]
         except ValueError as error:
@@ -409,11 +410,16 @@ class Links:
     async def _inbound(self, stream: Stream) -> None:
         """Serve a stream that a peer opened; runs in the stream's own task."""
         key = stream.node_key
-        if self.conduct.node_banned(key) or key == self.node_key or self._nursery is None:
-            self.counters["links_refused"] += 1
+        if self._refuses(key) or key == self.node_key or self._nursery is None:
             await stream.drop()
             return
         await self.serve(stream, outbound=False)
+
+    def _refuses(self, key: bytes) -> bool:
+        """Whether a node is kept out; if so it is counted."""
+        banned = self.conduct.node_banned(key)
+        self.counters["links_refused"] += banned
+        return banned
 
     async def serve(self, stream: Stream, outbound: bool) -> None:
         """Make a link of a stream and keep it until it ends."""

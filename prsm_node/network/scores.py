@@ -36,11 +36,10 @@ COST = {
     "wrong_answer": 25.0,
     "stalled": 5.0,
     "silent": 5.0,
-    "overrun": 50.0,
     "handler_failed": 10.0,
     "costs_too_much": 25.0,  # slowed for a second: one that goes on has 4 s (cpu_budget.py)
     "stream_flood": 50.0,
-    "connection_flood": 10.0,
+    "held_too_much": 50.0,
 }
 COST_OTHER = 25.0
 """Of a reason that a room names itself: forged votes, invalid batches and their like."""

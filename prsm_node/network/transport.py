@@ -37,6 +37,10 @@ class Transport(Protocol):
 
     faults: Counter[str]
     """What peers did to it, by kind."""
+    blame: Callable[[bytes, str], None]
+    """Told (node key, reason) when a peer overdoes it; links.py puts its own here."""
+    refuses: Callable[[bytes], bool]
+    """Asked whether a node is kept out, before anything is served on its connection; links.py's too."""
 
     def run(self, listen: Sequence[Address]) -> AbstractAsyncContextManager[list[Address]]:
         """Listen; give the bound addresses, with peer ids. OperatorError where one cannot be bound."""

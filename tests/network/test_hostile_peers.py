@@ -18,7 +18,7 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from prsm_node.network.addresses import parse_address, peer_id_of
 from prsm_node.network.discovery import Discovery
-from prsm_node.network.host import HELD_BYTES_MAX
+from prsm_node.network.guarded_yamux import HELD_BYTES_MAX, STREAMS_BURST
 from prsm_node.network.link import Link
 from prsm_node.network.outbox import QUEUE_BYTES_MAX
 from prsm_node.wire.frames import FrameSealer, Reason, encode_message
@@ -164,8 +164,40 @@ async def test_a_peer_that_overruns_its_windows_is_cut_off_before_memory_grows()
                 while sent < 3 * HELD_BYTES_MAX:
                     await stream.write(bytes(65_000))
                     sent += 65_000
-            await until(lambda: node.links.host.faults["held too much"] == 1)
+            await until(lambda: node.links.scores.faults["held_too_much"] == 1)
             await until(lambda: not node.links.links())
+
+
+async def test_streams_opened_in_a_flood_end_the_connection_and_are_a_fault() -> None:
+    async with running() as nursery:
+        node = await start(nursery, 1, config(heartbeat_s=5))
+        async with Rogue(9).linked(node) as rogue:
+            peer = ID.from_base58(peer_id_of(node.links.node_key))
+            opened = 0
+            with contextlib.suppress(Exception), trio.move_on_after(10):
+                while opened < 3 * STREAMS_BURST:
+                    stream = await rogue.host.libp2p.new_stream(peer, [TProtocol("/ipfs/ping/1.0.0")])
+                    await stream.reset()
+                    opened += 1
+            await until(lambda: not node.links.links())
+            assert node.links.scores.faults["stream_flood"] == 1
+            assert opened <= 2 * STREAMS_BURST
+
+
+async def test_connections_without_a_link_are_few_and_keep_nobody_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("prsm_node.network.host.GUESTS_MAX", 4)
+    async with running() as nursery:
+        node = await start(nursery, 1, config(heartbeat_s=5))
+        idle = [new_host() for _ in range(4 + 3)]
+        async with contextlib.AsyncExitStack() as stack:
+            for host in idle:
+                await stack.enter_async_context(host.run([Multiaddr("/ip4/127.0.0.1/tcp/0")]))
+                await host.connect(info_from_p2p_addr(Multiaddr(node.addresses[0])))
+            await until(lambda: node.links.host.faults["guests pushed out"] == 3)
+            good = await start(nursery, 2, config(*node.addresses, heartbeat_s=5))
+            await until(good.links.links)
 
 
 async def test_answers_nobody_asked_for_are_faults() -> None:
