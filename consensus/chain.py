@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from consensus.blocks import Block, Tip
+from consensus.dissemination.acknowledgements import TipCertificate, members_only
 from consensus.evidence import guilty
 from consensus.evidence_window import EvidenceWindow
 from consensus.validators import ValidatorSet
@@ -69,6 +70,10 @@ class Chain:
     def knows(self, key: bytes) -> bool:
         """Whether a key is in any set known here, of the last few heights or the next."""
         return any(key in members for members in self._sets.values())
+
+    def certified(self, certificate: TipCertificate) -> bool:
+        """Whether it is a quorum of any set known here."""
+        return any(members_only(certificate, members) is not None for members in self._sets.values())
 
     def member_since(self, key: bytes, height: int) -> int:
         """Return from which height on a member of the set of `height` was one without a gap; 0 for the

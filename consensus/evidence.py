@@ -8,9 +8,11 @@ later polka from one forgotten (tests/consensus/test_evidence.py exhausts small 
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
+from typing import Annotated
 
 import msgspec
 
+from consensus.bounds import Height, Round, Sequence, ValidatorKey
 from consensus.certificates import Certificate, votes_of
 from consensus.dissemination.acknowledgements import Acknowledgement, acknowledgement_signed_bytes
 from consensus.dissemination.batches import BatchHeader, batch_content, batch_signed_bytes
@@ -66,19 +68,28 @@ Evidence = VoteEquivocation | ProposalEquivocation | BatchEquivocation | Acknowl
 """At most 400 bytes each, encoded."""
 
 
-class Offence(msgspec.Struct, frozen=True):
+class Offence(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a piece convicts of: two pieces of one offence say the same."""
 
-    guilty: bytes
-    kind: str
+    guilty: ValidatorKey
+    kind: Annotated[str, msgspec.Meta(max_length=16)]
     """prevote, precommit, proposal, batch or acknowledgement, signed twice; or amnesia."""
-    height: int | None = None
+    height: Height | None = None
     """None in a lane: what is signed there names no height."""
-    round: int | None = None
+    round: Round | None = None
     """Of amnesia, the later one."""
-    author: bytes | None = None
+    author: ValidatorKey | None = None
     """Of the lane."""
-    sequence: int | None = None
+    sequence: Sequence | None = None
+
+    def __str__(self) -> str:
+        """What was done, as in "signed two prevotes at height 5, round 0"."""
+        if self.kind == "amnesia":
+            return f"forgot a lock at height {self.height}, round {self.round}"
+        if self.height is not None:
+            return f"signed two {self.kind}s at height {self.height}, round {self.round}"
+        many = "batches" if self.kind == "batch" else f"{self.kind}s"
+        return f"signed two {many} at sequence {self.sequence}"
 
 
 def offence(evidence: Evidence) -> Offence:

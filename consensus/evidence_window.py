@@ -4,7 +4,11 @@ The window is the unbonding time: who has left for longer has nothing at stake. 
 so that only some of their times are kept: a height counts as inside from the first mark inside on.
 """
 
+from typing import Annotated
+
 import msgspec
+
+from consensus.bounds import Height, TimeMs
 
 MARKS = 64
 """Marks in a full window. An offence is dropped up to a 64th of the window early, never late."""
@@ -13,7 +17,7 @@ MARKS = 64
 class EvidenceWindow(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The times of some decided blocks, the oldest of them inside the window."""
 
-    marks: tuple[tuple[int, int], ...] = ()
+    marks: Annotated[tuple[tuple[Height, TimeMs], ...], msgspec.Meta(max_length=MARKS + 2)] = ()
     """(height, Unix ms), rising."""
 
     def after(self, height: int, time_ms: int, length_ms: int) -> "EvidenceWindow":

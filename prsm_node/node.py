@@ -5,19 +5,17 @@ The only place that knows all rooms. node_view.py shows a running node to the co
 """
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import msgspec
 import structlog
 import trio
 
 from consensus.blocks import Block
-from consensus.certificates import Certificate
 from consensus.inputs import BlockExecuted, PeerHeightChanged, ProposalReceived, Started
 from consensus.replica import Replica
 from consensus.validators import ValidatorSet
-from prsm_node import __version__, settings, trusted_block
+from prsm_node import __version__, forks, settings, trusted_block
 from prsm_node import genesis as genesis_document
 from prsm_node.config import Config
 from prsm_node.consensus_host.answers import Answers
@@ -28,7 +26,7 @@ from prsm_node.consensus_host.executor import MARK, Executor, Final, decode_mark
 from prsm_node.consensus_host.fetcher import Fetcher
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.inbound import Inbound
-from prsm_node.consensus_host.records import batch_body
+from prsm_node.consensus_host.records import EVIDENCE, batch_body, decode_evidence, encode_evidence
 from prsm_node.consensus_host.recovery import Recovered, chain_start, recover, restore_lanes, settled
 from prsm_node.consensus_host.sessions import LiveSessions
 from prsm_node.consensus_host.signer import Signer
@@ -78,23 +76,24 @@ class Node:
         self.genesis = genesis_document.load(home.genesis)
         self.network = self.genesis.hash
         self.node_key = node_key
-        members = {validator.key for validator in self.genesis.validators}
-        votes = config.consensus.vote and validator_key.public in members
-        self.checks = Checks(self.network)
-        self.signer = Signer(self.network, validator_key, self.checks) if votes else None
-        self.me = validator_key.public if votes else None
-        self.started_ms = machine.now_ms()
-        self.voting = Voting(self, switched_on=config.consensus.vote, member=validator_key.public in members)
-        self._stop = trio.Event()
-        self._told: list[Callable[[Final], None]] = []
-        self._recovering = True
-        self.trusted = trusted_block.load(home.trusted_block)
-        self._up = False
-
         self.journal = machine.journal(home.journal)
         self.state = machine.state(
             home.state, self.genesis, lambda position: batch_body(self.journal.read(position))
         )
+        member = validator_key.public in self.validators(self.state.height + 1)
+        votes = config.consensus.vote and member
+        self.checks = Checks(self.network)
+        self.signer = Signer(self.network, validator_key, self.checks) if votes else None
+        self.me = validator_key.public if votes else None
+        self.started_ms = machine.now_ms()
+        self.voting = Voting(self, validator_key.public, switched_on=config.consensus.vote)
+        self._stop = trio.Event()
+        self._told: list[Callable[[Final], None]] = []
+        self._recovering = True
+        self.trusted = trusted_block.load(home.trusted_block)
+        self.forks = forks.met(home)
+        self._up = False
+
         self.snapshots = SnapshotFolder(home.snapshots)
         self.taking = SnapshotTaking(
             self.state,
@@ -119,7 +118,7 @@ class Node:
             answer=self._answer,
             height=lambda: self.state.height,
             on_height=self._peer_height,
-            privileged=lambda key: key in members,
+            privileged=lambda key: key in self.validators(self.state.height + 1),
             clock=machine.clock,
             now_ms=machine.now_ms,
             stopwatch=machine.stopwatch,
@@ -150,7 +149,7 @@ class Node:
 
     def validators(self, height: int) -> ValidatorSet:
         """Return the set of a height."""
-        return _validator_set(tuple((v.key, v.power) for v in self.state.validators(height)))
+        return self.state.roster.term(height).set
 
     async def run(self, serve: Serve) -> None:
         """Recover, link up, take part until `stop`. `serve` is given the node as commands see it."""
@@ -242,9 +241,15 @@ class Node:
             height, folder = self.state.height, self.home.state.parent
             trusted_block.check(self.trusted, height, kept, unbonding_ms, self.machine.now_ms(), folder)
         mark = self.executor.mark
-        start = chain_start(mark, self.validators(mark.height + 1))
+        start = chain_start(mark, self.state.roster, self.genesis.parameters.unbonding_ms)
         guard = settled(recovered.guard, mark.height, self._digest)
-        replica = Replica(self.me, settings.rules(self.genesis.parameters), start, guard)
+        kept = self.state.meta(EVIDENCE)
+        found = list(decode_evidence(kept)) if kept is not None else []
+        # What a fork proves was met as this node ended.
+        proven = (piece for fork in self.forks for piece in fork.guilty.values())
+        found += filter(self.checks.evidence, proven)
+        rules = settings.rules(self.genesis.parameters)
+        replica = Replica(self.me, rules, start, guard, evidence=found)
         restore_lanes(replica.lanes, self.batches, recovered, self.me)
         self.sync = BlockSync(
             self.chain, self.outbox, self.chain.check, verify_all=self.config.sync.verify == "all"
@@ -270,7 +275,8 @@ class Node:
             catch_up=self.sync.hint,
             committed=lambda height: self.answers.committed(height),
             certified=self.mempool.certified,
-            export=self._export,
+            keep_evidence=lambda pieces: self.state.put_meta(EVIDENCE, encode_evidence(pieces)),
+            export=partial(forks.export, self.home),
             now_ms=self.machine.now_ms,
         )
         self.inbound = Inbound(self.host, self.batches, self.mempool, self.outbox, self.chain.trusts)
@@ -293,12 +299,6 @@ class Node:
             self.links.handle(Kind[name], _by_number(handler))
         self.links.handle(Kind.TRANSACTIONS, _by_number(self.intake.take))
         self.routes.take_with(self.intake)
-
-    def _export(self, proof: tuple[Certificate, ...]) -> Path:
-        """Write the certificates that prove a fork beside the data, for other operators to check."""
-        path = self.home.path / f"fork-at-{proof[0].height}.json"
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(proof), indent=2))
-        return path
 
     def _replay_from(self) -> int:
         """Where a restart would begin to read the journal, by what is on the disk."""
@@ -369,19 +369,6 @@ class LedgerOfMempool:
         self.account = state.account
         self.fee_min = state.parameters.fee_min
         self.nonce_window = state.parameters.nonce_window
-
-
-_sets: dict[tuple[tuple[bytes, int], ...], ValidatorSet] = {}
-
-
-def _validator_set(pairs: tuple[tuple[bytes, int], ...]) -> ValidatorSet:
-    """Sets are equal for long stretches of heights: one object for each."""
-    found = _sets.get(pairs)
-    if found is None:
-        if len(_sets) >= 16:
-            _sets.clear()
-        found = _sets[pairs] = ValidatorSet.of(pairs)
-    return found
 
 
 def _by_number(handler: Callable[[int, Any], None]) -> Callable[[Link, list[Any], list[bytes]], None]:

@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from consensus.certificates import Certificate
+from consensus.evidence import Offence, offence
 from consensus.quorum import chain_strength
 from prsm_node import __version__
 from prsm_node.account_proof import Evidence
@@ -18,10 +19,13 @@ from prsm_node.control.views import (
     AccountView,
     BanView,
     BlockView,
+    EvidenceView,
     FinalBlock,
+    ForkView,
     HistoryView,
     NetworkView,
     PeerView,
+    ProvenView,
     StatusView,
     StrengthView,
     TransactionView,
@@ -62,10 +66,9 @@ class RunningNode:
 
     def status(self) -> StatusView:
         node, state = self._node, self._node.state
-        host = node.host
         p50, p99 = self._percentiles()
-        voting = host.replica.voting and not host.stopped_because
-        why = "" if voting else host.stopped_because or node.voting.not_because
+        voting = node.voting.now
+        why = "" if voting else node.voting.not_because
         return StatusView(
             node_id=peer_id(node.node_key.public),
             name=node.config.node.name,
@@ -130,6 +133,32 @@ class RunningNode:
             )
             for validator in node.state.validators(node.state.height + 1)
         ]
+
+    def evidence(self) -> EvidenceView:
+        node, roster = self._node, self._node.state.roster
+        names = {validator.key: validator.name for validator in node.genesis.validators}
+        proven: list[tuple[Offence, int | None, bool]] = [
+            (found.offence, found.block, found.jailed) for found in roster.convictions
+        ]
+        proven += [(offence(piece), None, False) for piece in node.host.replica.evidence.pieces()]
+        return EvidenceView(
+            evidence=[
+                ProvenView(
+                    key=done.guilty,
+                    name=names.get(done.guilty, ""),
+                    kind=done.kind,
+                    height=done.height,
+                    round=done.round,
+                    lane=done.author,
+                    sequence=done.sequence,
+                    told=str(done),
+                    block=block,
+                    jailed=jailed,
+                )
+                for done, block, jailed in proven
+            ],
+            forks=[ForkView(fork.height, str(fork.path), list(fork.guilty)) for fork in node.forks],
+        )
 
     def network(self) -> NetworkView:
         genesis = self._node.genesis

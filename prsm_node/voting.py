@@ -30,16 +30,34 @@ class Session:
 
 class Voting:
     """Args:
+    key: this node's validator key, whether or not it is in the set.
     switched_on: what the operator chose.
-    member: whether this node's key is in the set.
     """
 
-    def __init__(self, node: "Node", *, switched_on: bool, member: bool) -> None:
+    def __init__(self, node: "Node", key: bytes, *, switched_on: bool) -> None:
         self._node = node
-        self.not_because = "" if switched_on else "consensus.vote is off"
+        self._key = key
+        self._switched_on = switched_on
+        self._silenced = ""
+
+    @property
+    def now(self) -> bool:
+        """Whether this node votes at the height to come."""
+        host = self._node.host
+        return host.replica.voting and host.replica.height.me is not None and not host.stopped_because
+
+    @property
+    def not_because(self) -> str:
         """Why this node does not vote, as a sentence; empty where it does or soon may."""
-        if not member:
-            self.not_because = "this node's validator key is not in the set"
+        host, roster = self._node.host, self._node.state.roster
+        if host.stopped_because or not self._switched_on:
+            return host.stopped_because or "consensus.vote is off"
+        if host.replica.height.me is not None:
+            return self._silenced
+        found = roster.conviction(self._key)
+        if found is not None and found.jailed:
+            return f"jailed: this key {found.offence}, as block {found.block} proves"
+        return "this node's validator key is not in the set"
 
     async def begin_when_alone(self, guard: Guard) -> None:
         """Have the replica vote once no twin is heard of. `guard` is the one that this run began with."""
@@ -57,7 +75,7 @@ class Voting:
             entropy=node.machine.entropy,
         )
         reason = await twin.until_alone(node.config.consensus.twin_wait_s, self._silent)
-        self.not_because = reason
+        self._silenced = reason
         if reason:
             node.host.not_voting(reason)
             return
@@ -66,5 +84,5 @@ class Voting:
 
     def _silent(self, reason: str) -> None:
         """Say why this node does not vote for now."""
-        self.not_because = reason
+        self._silenced = reason
         log.warning("not_voting", reason=reason)

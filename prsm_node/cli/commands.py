@@ -30,6 +30,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "status": Entry("status:status", "Height, peers, sync, voting and last finality.", plain=True),
         "peers": Entry("peers:peers", "The peers this node is connected to, or whom it banned."),
         "validators": Entry("validators:validators", "The validators and their powers.", plain=True),
+        "evidence": Entry("evidence:evidence", "Who is proven guilty of what.", plain=True),
         "block": Entry("block:block", "A block, by its height."),
         "tx": Entry("tx:tx", "A transaction and what became of it."),
         "account": Entry("account:account", "Balance and nonce of an account."),

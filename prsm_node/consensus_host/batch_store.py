@@ -4,7 +4,7 @@ Bounded by the lanes: the replica holds at most 2W batches a lane, and what it d
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 import trio
@@ -107,6 +107,12 @@ class BatchStore:
                 self._executed[digest] = stored.position
         while len(self._executed) > EXECUTED_MAX:
             self._executed.popitem(last=False)
+
+    def close(self, authors: Collection[bytes]) -> None:
+        """Drop all batches of these authors: their lanes are closed, and nothing of them is ordered any
+        more."""
+        for digest in [digest for digest, kept in self._batches.items() if kept.header.author in authors]:
+            del self._batches[digest]
 
     def executed_position(self, digest: bytes) -> int | None:
         """Return where the journal holds a batch that was executed lately: a peer a block behind asks for

@@ -16,6 +16,7 @@ from consensus.dissemination.acknowledgements import (
     CheckedTipCertificate,
     TipCertificate,
     acknowledgement_signed_bytes,
+    members_only,
 )
 from consensus.dissemination.batches import BatchHeader, batch_signed_bytes
 from consensus.evidence import Evidence, verify
@@ -116,14 +117,15 @@ class Checks:
     def tip_certificate(
         self, certificate: TipCertificate, validators: ValidatorSet
     ) -> CheckedTipCertificate | None:
-        if not could_certify([voter for voter, _ in certificate.votes], validators):
+        made = members_only(certificate, validators)
+        if made is None:
             return None
         message = acknowledgement_signed_bytes(
             self._network, certificate.author, certificate.sequence, certificate.digest
         )
-        if not all(self.signature(voter, signature, message) for voter, signature in certificate.votes):
+        if not all(self.signature(voter, signature, message) for voter, signature in made.votes):
             return None
-        return CheckedTipCertificate(certificate)
+        return CheckedTipCertificate(made)
 
 
 def signed_place(message: Vote | Proposal) -> tuple[int, int, int]:

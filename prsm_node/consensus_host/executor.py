@@ -21,6 +21,7 @@ from consensus.inputs import BlockExecuted
 from consensus.validators import ValidatorSet
 from prsm_node.consensus_host.batch_store import BatchStore, StoredBatch
 from prsm_node.consensus_host.records import KeptBatch, KeptDecision, RecordKind, encode_record
+from prsm_node.ledger.roster import AHEAD
 from prsm_node.storage.blocks import BatchRecord
 from prsm_node.storage.executed_block import Execution
 from prsm_node.storage.journal import Journal
@@ -298,16 +299,28 @@ class Executor:
             digest=digest,
             heads=tuple(self._heads[author] for author in sorted(self._heads)),
             roots=tuple((h, r) for h, r in sorted(roots.items()) if h >= block.height - 2),
-            last_work=block.height if block.tips else self.mark.last_work,
+            last_work=block.height if block.works else self.mark.last_work,
             journal_from=0,
         )
-        after = tuple((v.key, v.power) for v in self._state.validators(block.height + 3))
+        self._close_lanes(block.height)
+        after = self._state.roster.term(block.height + AHEAD).set.pairs()
         happened = BlockExecuted(block.height, execution.state_root, execution.transactions, after)
         self._executed(happened, execution)
         self._waiting_final.append(Final(block, digest, certificate, execution))
         self._tell_final()
         if self._state.should_commit:
             self._commit_due.set()
+
+    def _close_lanes(self, height: int) -> None:
+        """Drop the bodies of who left the set with this height: they live until their lane closes (Lanes
+        4)."""
+        term = self._state.roster.term
+        if term(height) is term(height + 1):
+            return
+        coming = [term(height + ahead).set for ahead in range(1, AHEAD + 1)]
+        leavers = [m.key for m in term(height).set if not any(m.key in members for members in coming)]
+        if leavers:
+            self._batches.close(leavers)
 
     def _durable(self, height: int) -> None:
         self._durable_height = max(self._durable_height, height)

@@ -108,6 +108,7 @@ class ConsensusHost:
         catch_up: Callable[[int, int], None],
         committed: Callable[[int], Committed | None],
         certified: Callable[[Sequence[bytes]], None],
+        keep_evidence: Callable[[tuple[Evidence, ...]], None],
         export: Callable[[tuple[Certificate, ...]], Path],
         now_ms: Callable[[], int],
     ) -> None:
@@ -133,6 +134,7 @@ class ConsensusHost:
         self._catch_up = catch_up
         self._committed = committed
         self._certified = certified
+        self._keep_evidence = keep_evidence
         self._export = export
         self._now_ms = now_ms
         self._brought: OrderedDict[Vote, int] = OrderedDict()
@@ -375,6 +377,7 @@ class ConsensusHost:
         log.warning(
             "evidence", guilty=done.guilty.hex(), kind=done.kind, height=done.height, round=done.round
         )
+        self._keep_evidence(self.replica.evidence.pieces())
         self._broadcast_evidence((effect.evidence,))
 
     def _send_evidence(self, effect: SendEvidence) -> None:

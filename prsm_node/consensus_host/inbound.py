@@ -14,7 +14,7 @@ import trio
 
 from consensus.blocks import Block, Proposal, block_digest
 from consensus.certificates import Certificate, CheckedCertificate
-from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
+from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate, members_only
 from consensus.dissemination.batches import BatchHeader, CheckedBatch, batch_digest
 from consensus.evidence import Evidence, clashes
 from consensus.inputs import (
@@ -321,7 +321,8 @@ class Inbound:
             if acknowledgement.author != replica.me:
                 continue
             if replica.height.validators.power(acknowledgement.voter) == 0:
-                self._outbox.fault(link, "acknowledgement.voter")
+                if not replica.chain.knows(acknowledgement.voter):
+                    self._outbox.fault(link, "acknowledgement.voter")
                 continue
             if not replica.wants_acknowledgement(acknowledgement):
                 self.counters["acknowledgements_unwanted"] += 1
@@ -340,7 +341,11 @@ class Inbound:
         replica = self._host.replica
         if not replica.wants_tip_certificate(certificate):
             return True
-        checked = self._host.checks.tip_certificate(certificate, replica.height.validators)
+        members = replica.height.validators
+        if members_only(certificate, members) is None and replica.chain.certified(certificate):
+            # The set has changed, here or there: its author asks for acknowledgements again.
+            return True
+        checked = self._host.checks.tip_certificate(certificate, members)
         if checked is None:
             self._outbox.fault(link, "tip_certificate.votes")
             return False

@@ -4,6 +4,7 @@ A guard record holds everything a validator must remember, so the last one wins;
 what they hold is part of the state in LMDB.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from consensus.blocks import Block, Proposal
 from consensus.certificates import Certificate
 from consensus.dissemination.batches import BatchHeader
+from consensus.evidence import Evidence
 from consensus.guard import Guard
 
 
@@ -19,6 +21,10 @@ class RecordKind(IntEnum):
     PROPOSAL = 2
     BATCH = 3
     DECISION = 4
+
+
+EVIDENCE = b"evidence"
+"""The key under which the state keeps the proofs that no block has committed."""
 
 
 class KeptBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -38,7 +44,17 @@ _encode = msgspec.msgpack.Encoder().encode
 _guard = msgspec.msgpack.Decoder(Guard)
 _proposal = msgspec.msgpack.Decoder(Proposal)
 _batch = msgspec.msgpack.Decoder(KeptBatch)
+_evidence = msgspec.msgpack.Decoder(tuple[Evidence, ...])
 _decision = msgspec.msgpack.Decoder(KeptDecision)
+
+
+def encode_evidence(pieces: Sequence[Evidence]) -> bytes:
+    """Encode what is kept beside the state until a block commits it."""
+    return _encode(pieces)
+
+
+def decode_evidence(kept: bytes) -> tuple[Evidence, ...]:
+    return _evidence.decode(kept)
 
 
 def encode_record(record: Guard | Proposal | KeptBatch | KeptDecision) -> bytes:

@@ -17,7 +17,6 @@ from consensus.dissemination.acknowledgements import Acknowledgement, CheckedAck
 from consensus.dissemination.batches import CheckedBatch, batch_digest
 from consensus.dissemination.lanes import Lanes
 from consensus.guard import Guard
-from consensus.validators import ValidatorSet
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.executor import ChainMark, Executor
 from prsm_node.consensus_host.records import (
@@ -28,6 +27,7 @@ from prsm_node.consensus_host.records import (
     decode_guard,
     decode_proposal,
 )
+from prsm_node.ledger.roster import AHEAD, Roster
 from prsm_node.storage.journal import Journal
 
 PROPOSALS_MAX = 64
@@ -114,14 +114,20 @@ def settled(guard: Guard, executed: int, decided: Callable[[int], bytes | None])
     return Guard(height=guard.height, diverged=diverged_after(guard, guard.height, value))
 
 
-def chain_start(mark: ChainMark, validators: ValidatorSet) -> ChainStart:
-    """Return where the replica takes the chain up. The set is the genesis' until staking changes it."""
+def chain_start(mark: ChainMark, roster: Roster, window_ms: int) -> ChainStart:
+    """Return where the replica takes the chain up; `roster` is the state's, `window_ms` the unbonding
+    time."""
+    terms = {mark.height + ahead: roster.term(mark.height + ahead) for ahead in range(1, AHEAD + 1)}
     return ChainStart(
         height=mark.height,
         digest=mark.digest,
         time_ms=mark.time_ms,
         tips=mark.tips,
         roots=dict(mark.roots),
-        sets={mark.height + ahead: validators for ahead in (1, 2, 3)},
+        sets={height: term.set for height, term in terms.items()},
         last_work=mark.last_work,
+        since={height: term.since for height, term in terms.items()},
+        convicted=roster.convicted,
+        window=roster.window,
+        window_ms=window_ms,
     )

@@ -18,6 +18,7 @@ from prsm_node.control.views import (
     Admitted,
     BanView,
     BlockView,
+    EvidenceView,
     FinalBlock,
     HistoryView,
     NetworkView,
@@ -46,6 +47,8 @@ class NodeView(Protocol):
         """Lift a ban; False where there is none of this name."""
 
     def validators(self) -> list[ValidatorView]: ...
+
+    def evidence(self) -> EvidenceView: ...
 
     def network(self) -> NetworkView: ...
 
@@ -180,6 +183,9 @@ def handlers(node: NodeView) -> Handlers:
     async def validators(_: Nothing, emit: Emit) -> object:
         return node.validators()
 
+    async def evidence(_: Nothing, emit: Emit) -> object:
+        return node.evidence()
+
     async def network(_: Nothing, emit: Emit) -> object:
         return node.network()
 
@@ -288,6 +294,7 @@ def handlers(node: NodeView) -> Handlers:
         "bans": Method(Nothing, bans),
         "unban": Method(OfBanned, unban),
         "validators": Method(Nothing, validators),
+        "evidence": Method(Nothing, evidence),
         "network": Method(Nothing, network),
         "counters": Method(Nothing, counters),
         "block": Method(AtHeight, block),

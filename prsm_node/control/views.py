@@ -91,6 +91,44 @@ class ValidatorView(msgspec.Struct, frozen=True):
     """A link to it stands now; true of this node itself."""
 
 
+class ProvenView(msgspec.Struct, frozen=True):
+    """A validator is proven guilty."""
+
+    key: bytes
+    name: str
+    """Empty if it is none of the genesis'."""
+    kind: str
+    """prevote, precommit, proposal, batch or acknowledgement, signed twice; or amnesia."""
+    height: int | None
+    """None in a lane."""
+    round: int | None
+    lane: bytes | None
+    """Its author."""
+    sequence: int | None
+    told: str
+    """What it did, in words."""
+    block: int | None
+    """The height of the block that committed the proof; None while it waits for one."""
+    jailed: bool
+    """Whether that block took it out of the set."""
+
+
+class ForkView(msgspec.Struct, frozen=True):
+    """Two blocks were decided at one height, and this node stopped."""
+
+    height: int
+    proof: str
+    """The path of the file with both certificates."""
+    guilty: list[bytes]
+    """Whom the two certificates alone convict."""
+
+
+class EvidenceView(msgspec.Struct, frozen=True):
+    evidence: list[ProvenView]
+    """What blocks committed, in their order, then what waits for a block."""
+    forks: list[ForkView]
+
+
 class StrengthView(msgspec.Struct, frozen=True):
     """Undoing the block takes faulty voters of more than `tolerated_power` (PROTOCOL, Strength)."""
 

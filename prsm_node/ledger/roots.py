@@ -38,7 +38,7 @@ def accounts_root(accounts: int, top: bytes) -> bytes:
 
 
 def state_root(of_accounts: bytes, *others: bytes) -> bytes:
-    """Return the root of the modules' roots: accounts, supply, lanes, in this order."""
+    """Return the root of the modules' roots: accounts, supply, lanes, roster, in this order."""
     return sha256(b"state" + of_accounts + b"".join(others)).digest()
 
 

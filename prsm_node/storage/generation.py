@@ -8,13 +8,14 @@ import msgspec
 
 from consensus.bounds import Digest
 from prsm_node.ledger.lanes import Lanes
+from prsm_node.ledger.roster import Roster
 from prsm_node.ledger.supply import Supply
 from prsm_node.storage.accounts import FrozenAccounts
 from prsm_node.storage.blocks import FrozenBlocks
 from prsm_node.storage.environment import Environment
 from prsm_node.storage.errors import StorageError
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 HEAD_KEY: Final = b"head"
 GENESIS_KEY: Final = b"genesis"
 """Its hash and, where the state began with it, its root."""
@@ -34,11 +35,12 @@ class Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     accounts: Annotated[int, msgspec.Meta(ge=0)]
     supply: Supply
     lanes: Lanes
+    roster: Roster
 
     @property
     def others(self) -> tuple[bytes, ...]:
         """The roots of the state's modules besides the accounts."""
-        return self.supply.root, self.lanes.root
+        return self.supply.root, self.lanes.root, self.roster.root
 
 
 class Frozen(msgspec.Struct, frozen=True):

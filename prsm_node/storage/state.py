@@ -24,6 +24,7 @@ from prsm_node.ledger.lanes import Lanes
 from prsm_node.ledger.outcomes import Outcome
 from prsm_node.ledger.parameters import Parameters
 from prsm_node.ledger.roots import AccountProof, state_root
+from prsm_node.ledger.roster import AHEAD, Roster
 from prsm_node.ledger.supply import Supply
 from prsm_node.storage import history
 from prsm_node.storage.accounts import AccountStore
@@ -74,6 +75,7 @@ class State:
     ) -> None:
         self._environment = environment
         self._genesis = genesis
+        self._names = {validator.key: validator.name for validator in genesis.validators}
         self._clock = clock
         self._offload = offload
         self._blocks = BlockStore(environment)
@@ -174,18 +176,20 @@ class State:
         """How many exist."""
         return self._accounts.count
 
+    @property
+    def roster(self) -> Roster:
+        """Who validates and who was convicted, as of the last executed block."""
+        return self._head.roster
+
     def validators(self, height: int) -> tuple[GenesisValidator, ...]:
-        """Return the set in force at `height`: the genesis' own, until a module of the ledger changes it.
-
-        A change made by block h is named in header h + 2 and in force from h + 3 (PROTOCOL, Blocks 1), so
-        that the state after `height - 3` suffices to answer.
-        """
-        assert height >= 1, f"no set votes on height {height}"
-        return self._genesis.validators
-
-    def next_set(self, height: int) -> tuple[GenesisValidator, ...]:
-        """Return the set whose hash the block at `height` names: that of `height + 1`."""
-        return self.validators(height + 1)
+        """Return the set in force at `height`, at most three above the executed one, with the names of the
+        genesis."""
+        assert height <= self._head.height + AHEAD, f"the set of {height} is not known yet"
+        names = self._names
+        return tuple(
+            GenesisValidator(member.key, member.power, names[member.key])
+            for member in self._head.roster.term(height).members
+        )
 
     def state_root(self, height: int) -> bytes | None:
         """Return the root after `height`, None for one above the executed ones, pruned, or below a
@@ -237,12 +241,15 @@ class State:
         finally:
             accounts.end()
         lanes = self._head.lanes.after(block.tips)
-        root = state_root(of_accounts, done.supply.root, lanes.root)
+        roster = self._head.roster.after(block, self.parameters.unbonding_ms)
+        root = state_root(of_accounts, done.supply.root, lanes.root, roster.root)
         rows = rows_of(done)
         self._blocks.add(BlockRecord(block, digest, root, tuple(counted)), commit, rows)
         self._index.add(height, rows)
         self._segments.add(height, batches)
-        self._head = Head(SCHEMA, height, digest, block.time_ms, root, accounts.count, done.supply, lanes)
+        self._head = Head(
+            SCHEMA, height, digest, block.time_ms, root, accounts.count, done.supply, lanes, roster
+        )
         self._since_commit += len(done.hashes)
         return Execution(height, digest, root, block.time_ms, done)
 
@@ -505,8 +512,9 @@ class State:
         supply.check(0)
         count = self._accounts.count
         lanes = Lanes()
-        root = state_root(self._accounts.tree.root(count), supply.root, lanes.root)
-        self._head = Head(SCHEMA, 0, genesis.hash, genesis.time_ms, root, count, supply, lanes)
+        roster = Roster.founded((validator.key, validator.power) for validator in genesis.validators)
+        root = state_root(self._accounts.tree.root(count), supply.root, lanes.root, roster.root)
+        self._head = Head(SCHEMA, 0, genesis.hash, genesis.time_ms, root, count, supply, lanes, roster)
         frozen = Frozen(self._head, accounts, FrozenBlocks([], [], []), {}, 0)
 
         def put(transaction: lmdb.Transaction, environment: Environment) -> None:

@@ -74,6 +74,17 @@ def test_status_has_the_keys_that_scripts_rely_on(served: Served, capsys: pytest
     assert status["last_block_time"] is None
 
 
+def test_evidence_says_who_did_what_and_what_came_of_it(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = served.asks(capsys, "evidence")
+    (proven,) = shown["evidence"]
+    assert proven["key"] == validator_text(KEY)
+    assert (proven["kind"], proven["height"], proven["round"]) == ("prevote", 5, 0)
+    assert (proven["committed"], proven["block"], proven["jailed"]) == (True, 7, True)
+    assert shown["forks"] == [{"height": 4, "proof": "fork-at-4.json", "guilty": [validator_text(KEY)]}]
+
+
 def test_a_payment_is_final_when_the_command_ends(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
     sent = served.asks(capsys, "wallet", "send", "--from", "dev0", "--to", "dev1", "--amount", "1.5")
     assert sent.keys() == {"tx", "height", "block_hash", "latency_ms", "strength"}
@@ -149,7 +160,11 @@ def test_bans_are_listed_and_lifted(served: Served, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
+<<<<<<< Updated upstream
     "command", ["status", "peers", "peers --banned", "validators", "block 1", "wallet history dev0", "invite"]
+=======
+    "command", ["status", "peers", "validators", "evidence", "block 1", "wallet history dev0", "invite"]
+>>>>>>> Stashed changes
 )
 def test_people_get_text_without_braces(
     served: Served, capsys: pytest.CaptureFixture[str], command: str

@@ -24,6 +24,15 @@ def tip_of(header: BatchHeader) -> Tip:
     return Tip(AUTHOR, header.sequence, batch_digest(header))
 
 
+def test_the_batches_of_who_left_the_set_are_dropped_and_others_stay() -> None:
+    store = BatchStore()
+    for header in chain(2):
+        store.put(header, b"1")
+    other = store.put(BatchHeader(b"B" * 32, 1, EMPTY_LANE, b"b" * 32), b"2")
+    store.close([AUTHOR])
+    assert list(store.all()) == [other]
+
+
 def test_a_segment_comes_oldest_first_and_names_what_is_missing() -> None:
     first, second, third = chain(3)
     store = BatchStore()

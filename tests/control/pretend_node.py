@@ -13,10 +13,13 @@ from prsm_node.control.views import (
     AccountView,
     BanView,
     BlockView,
+    EvidenceView,
     FinalBlock,
+    ForkView,
     HistoryView,
     NetworkView,
     PeerView,
+    ProvenView,
     StatusView,
     StrengthView,
     TransactionView,
@@ -76,6 +79,7 @@ class PretendNode:
             )
         ]
 
+<<<<<<< Updated upstream
     def bans(self) -> list[BanView]:
         return self.banned
 
@@ -83,6 +87,22 @@ class PretendNode:
         lifted = [ban for ban in self.banned if ban.who == who]
         self.banned = [ban for ban in self.banned if ban.who != who]
         return bool(lifted)
+=======
+    def evidence(self) -> EvidenceView:
+        proven = ProvenView(
+            key=KEY,
+            name="node3",
+            kind="prevote",
+            height=5,
+            round=0,
+            lane=None,
+            sequence=None,
+            told="signed two prevotes at height 5, round 0",
+            block=7,
+            jailed=True,
+        )
+        return EvidenceView([proven], [ForkView(4, "fork-at-4.json", [KEY])])
+>>>>>>> Stashed changes
 
     def validators(self) -> list[ValidatorView]:
         return [ValidatorView(KEY, "node0", 1, True, True)]

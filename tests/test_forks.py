@@ -1,0 +1,36 @@
+"""The proofs of forks in a home."""
+
+from pathlib import Path
+
+import pytest
+
+from consensus.certificates import Certificate, CertificateVote
+from consensus.votes import VoteKind
+from prsm_node import forks
+from prsm_node.errors import OperatorError
+from prsm_node.home import Home
+
+KEYS = [bytes((65 + i,)) * 32 for i in range(4)]
+
+
+def commit(value: bytes, *voters: int) -> Certificate:
+    votes = tuple(CertificateVote(KEYS[i], 0, b"s") for i in voters)
+    return Certificate(VoteKind.PRECOMMIT, 5, 0, value * 32, votes)
+
+
+def test_a_fork_is_found_again_with_those_whom_it_convicts(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    path = forks.export(home, (commit(b"a", 0, 1, 2), commit(b"b", 1, 2, 3)))
+    (fork,) = forks.met(home)
+    assert (fork.path, fork.height) == (path, 5)
+    assert set(fork.guilty) == {KEYS[1], KEYS[2]}
+
+
+def test_a_damaged_proof_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "fork-at-7.json").write_text("[1]")
+    with pytest.raises(OperatorError, match="fork-at-7.json is no proof of a fork: .*; move it out"):
+        forks.met(Home(tmp_path))
+
+
+def test_a_home_without_forks_has_none(tmp_path: Path) -> None:
+    assert forks.met(Home(tmp_path)) == []
