@@ -28,7 +28,7 @@ def test_a_fork_is_found_again_with_those_whom_it_convicts(tmp_path: Path) -> No
 
 def test_a_damaged_proof_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "fork-at-7.json").write_text("[1]")
-    with pytest.raises(OperatorError, match="fork-at-7.json is no proof of a fork: .*; move it out"):
+    with pytest.raises(OperatorError, match=r"fork-at-7.json is no proof of a fork: .*; move it out"):
         forks.met(Home(tmp_path))
 
 

@@ -160,11 +160,17 @@ def test_bans_are_listed_and_lifted(served: Served, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-<<<<<<< Updated upstream
-    "command", ["status", "peers", "peers --banned", "validators", "block 1", "wallet history dev0", "invite"]
-=======
-    "command", ["status", "peers", "validators", "evidence", "block 1", "wallet history dev0", "invite"]
->>>>>>> Stashed changes
+    "command",
+    [
+        "status",
+        "peers",
+        "peers --banned",
+        "validators",
+        "evidence",
+        "block 1",
+        "wallet history dev0",
+        "invite",
+    ],
 )
 def test_people_get_text_without_braces(
     served: Served, capsys: pytest.CaptureFixture[str], command: str

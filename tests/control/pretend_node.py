@@ -79,7 +79,6 @@ class PretendNode:
             )
         ]
 
-<<<<<<< Updated upstream
     def bans(self) -> list[BanView]:
         return self.banned
 
@@ -87,7 +86,7 @@ class PretendNode:
         lifted = [ban for ban in self.banned if ban.who == who]
         self.banned = [ban for ban in self.banned if ban.who != who]
         return bool(lifted)
-=======
+
     def evidence(self) -> EvidenceView:
         proven = ProvenView(
             key=KEY,
@@ -102,7 +101,6 @@ class PretendNode:
             jailed=True,
         )
         return EvidenceView([proven], [ForkView(4, "fork-at-4.json", [KEY])])
->>>>>>> Stashed changes
 
     def validators(self) -> list[ValidatorView]:
         return [ValidatorView(KEY, "node0", 1, True, True)]
