@@ -8,8 +8,9 @@ import msgspec
 from consensus.certificates import Certificate
 from consensus.evidence import Amnesia, VoteEquivocation, conflicting_certificates
 from prsm_node import bounded_file
-from prsm_node.errors import UNREADABLE, OperatorError
+from prsm_node.errors import OperatorError
 from prsm_node.home import Home
+from prsm_node.unreadable import UNREADABLE
 
 # Two certificates of 256 validators, signatures in base64, indented: 120 KB.
 PROOF_BYTES_MAX: Final = 1 << 20
