@@ -138,6 +138,7 @@ METHODS = (
     "bans",
     "unban",
     "validators",
+    "evidence",
     "network",
     "counters",
     "block",
