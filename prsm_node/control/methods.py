@@ -139,6 +139,7 @@ METHODS = (
     "unban",
     "validators",
     "evidence",
+    "evidence",
     "network",
     "counters",
     "block",
