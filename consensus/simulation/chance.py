@@ -31,7 +31,7 @@ class Chance:
     """Args:
     seed: what the outcomes follow from.
     plan: instead of the seed: the outcomes that are not the usual ones.
-    record: whether to keep the outcomes that are not the usual ones, as `taken`.
+    record: whether to keep the outcomes that are not the usual ones, as `taken`; of a plan, what was met.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Chance:
         if cut:
             return ()
         if self._plan is not None:
-            planned = self._plan.get((place, came))
+            planned = self._planned(place, came)
             return planned if planned is not None else (links.usual_ms,)
         lost, twice, first, second = self._draw(place, came)
         if lost < links.loss:
@@ -78,11 +78,19 @@ class Chance:
         came = self._came.get(place, 0)
         self._came[place] = came + 1
         if self._plan is not None:
-            return self._plan.get((place, came), (usual,))[0]
+            planned = self._planned(place, came)
+            return planned[0] if planned else usual
         outcome = outcome_of(self._draw(place, came)[0])
         if self.taken is not None and outcome != usual:
             self.taken[place, came] = (outcome,)
         return outcome
+
+    def _planned(self, place: Place, came: int) -> Outcome | None:
+        assert self._plan is not None
+        planned = self._plan.get((place, came))
+        if planned is not None and self.taken is not None:
+            self.taken[place, came] = planned
+        return planned
 
     def _draw(self, place: Place, came: int) -> tuple[float, float, float, float]:
         """Four numbers from 0 to below 1."""

@@ -77,6 +77,8 @@ class Cluster:
         self.delivered = 0
         self.steps = 0
         self.steps_max: int | None = None
+        self.on_vote: Callable[[int, int], None] = lambda height, round_: None
+        """Told the height and round of each vote that is cast."""
         self.trace: list[Event] | None = [] if trace else None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -112,7 +114,8 @@ class Cluster:
 
     def at(self, delay_ms: float, act: Callable[[], None]) -> None:
         self._count += 1
-        heapq.heappush(self._queue, (self.elapsed_ms + delay_ms, self._count, act))
+        # In whole microseconds, so that a moment is the same whatever it is reckoned from.
+        heapq.heappush(self._queue, (round(self.elapsed_ms + delay_ms, 3), self._count, act))
 
     def send(self, source: Validator, to: Validator, what: Input) -> None:
         self.deliver(source, to, what, 0.0)

@@ -1,11 +1,12 @@
 """Does to a cluster what its schedule says, and heals all in the end."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from consensus.simulation.network import Pair, shaped
 from consensus.simulation.scenario import Links
-from consensus.simulation.schedule import Crash, Cut, Fault, Jump, Schedule, Seal, Slow
+from consensus.simulation.schedule import Crash, Cut, Fault, Jump, Place, Schedule, Seal, Slow
 
 
 class FaultyDisk(Protocol):
@@ -37,6 +38,8 @@ class FaultyNetwork(Protocol):
 class Befallen(Protocol):
     """A cluster: of replicas (cluster.py), or of whole daemons (prsm_node/simulation)."""
 
+    elapsed_ms: float
+
     @property
     def all(self) -> Sequence[Process]: ...
     @property
@@ -50,14 +53,27 @@ class Faults:
     """What befalls a cluster, until `calm`; batches are sealed afterwards too."""
 
     def __init__(self, cluster: Befallen, schedule: Schedule) -> None:
-        self._cluster, self._schedule = cluster, schedule
+        self._cluster = cluster
+        self.played: list[Fault] = []
+        """What befell it so far."""
+        self.reached_ms: dict[Place, float] = {}
+        """When each round was voted in first."""
+        self._after: defaultdict[Place, list[Fault]] = defaultdict(list)
+        for fault in schedule.faults():
+            self._after[fault.after].append(fault)
         self._calm = False
         self._cuts = 0
 
     def begin(self) -> None:
-        """Put every fault into the cluster's future."""
-        for fault in self._schedule.faults():
-            self._cluster.at(fault.at_ms, self._play(fault))
+        """Put into the cluster's future what befalls it so long after its start."""
+        self.reached(0, 0)
+
+    def reached(self, height: int, round_: int) -> None:
+        """Somebody votes in this round: what befalls the cluster so long after the first who does is due."""
+        if (height, round_) not in self.reached_ms:
+            self.reached_ms[height, round_] = self._cluster.elapsed_ms
+            for fault in self._after[height, round_]:
+                self._cluster.at(fault.at_ms, self._play(fault))
 
     def calm(self) -> None:
         """Heal all: links are plain, clocks right, disks quick, and who was down is up."""
@@ -74,10 +90,11 @@ class Faults:
 
     def _play(self, fault: Fault) -> Callable[[], None]:
         def play() -> None:
+            if self._calm and not isinstance(fault, Seal):
+                return
+            self.played.append(fault)
             if isinstance(fault, Seal):
                 self._cluster.seal(fault.who, fault.body)
-            elif self._calm:
-                return
             elif isinstance(fault, Cut):
                 self._cut(fault)
             elif isinstance(fault, Crash):

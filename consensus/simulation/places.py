@@ -59,3 +59,23 @@ PLACES: dict[type[Input], Callable[[Any], tuple[str | int, ...]]] = {
     inputs.EvidenceReceived: _evidence,
 }
 """Every input that comes over a link."""
+
+
+VALIDATOR_FOLLOWS = ("prevote", "precommit", "batch", "acknowledgement", "tip")
+
+
+def without(place: tuple[str | int, ...], gone: int) -> tuple[str | int, ...] | None:
+    """The same place in a cluster that lacks process `gone`, above which numbers move down; None if it is
+    about that one. A draw of a process begins with a word and its number, of a message with two numbers."""
+    if isinstance(place[0], str):
+        at = [1]
+    else:
+        at = [0, 1, 3] if place[2] in VALIDATOR_FOLLOWS else [0, 1]
+    moved = list(place)
+    for i in at:
+        number = moved[i]
+        if number == gone:
+            return None
+        if isinstance(number, int) and number > gone:
+            moved[i] = number - 1
+    return tuple(moved)

@@ -1,6 +1,7 @@
 """One seed of a scenario, from the drawing of the cluster to the verdict."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -11,7 +12,7 @@ from consensus.simulation.chance import Moment, Outcome
 from consensus.simulation.cluster import Cluster, Event, Stopped
 from consensus.simulation.faults import Faults
 from consensus.simulation.scenario import Scenario
-from consensus.simulation.schedule import Schedule, Unusual, schedule_of
+from consensus.simulation.schedule import Fault, Place, Schedule, Unusual, schedule_of
 from consensus.simulation.violation import Violation
 
 NEW_BLOCKS = 3
@@ -45,7 +46,9 @@ class Run(NamedTuple):
     trace: list[Event]
     """Empty if none was asked for."""
     schedule: Schedule
-    """What was run; with `record`, every outcome in it."""
+    """What was run; with `record`, every outcome in it and nothing that did not happen."""
+    reached_ms: dict[Place, float]
+    """When each round was voted in first."""
 
 
 def simulate(
@@ -72,13 +75,15 @@ def play(schedule: Schedule, *, trace: bool = False, record: bool = False, steps
     cluster.steps_max = steps
     violation: Violation | None = None
     recovered_ms = -1
+    faults = Faults(cluster, schedule)
+    cluster.on_vote = faults.reached
     try:
-        faults = Faults(cluster, schedule)
         cluster.start()
         faults.begin()
-        cluster.run(schedule.calm_ms)
-        faults.calm()
-        if cluster.invariants.bounded:
+        cluster.run(schedule.calm_ms if schedule.end_ms is None else schedule.end_ms)
+        if schedule.end_ms is None:
+            faults.calm()
+        if schedule.end_ms is None and cluster.invariants.bounded:
             recovered_ms = _recovered(cluster, scenario)
     except Violation as found:
         violation = found
@@ -87,17 +92,16 @@ def play(schedule: Schedule, *, trace: bool = False, record: bool = False, steps
         cluster.record("stopped", None, f"after {cluster.steps} steps")
     verdict = _verdict(cluster, schedule, recovered_ms, violation)
     if chance.taken is not None:
-        schedule = _recorded(schedule, chance.taken, cluster.elapsed_ms, verdict.promise)
-    return Run(verdict, cluster.trace or [], schedule)
+        schedule = _recorded(schedule, faults.played, chance.taken, verdict.promise)
+    return Run(verdict, cluster.trace or [], schedule, faults.reached_ms)
 
 
 def _recorded(
-    schedule: Schedule, taken: dict[Moment, Outcome], until_ms: float, promise: str | None
+    schedule: Schedule, played: Sequence[Fault], taken: dict[Moment, Outcome], promise: str | None
 ) -> Schedule:
-    """What happened until then, with every outcome by name."""
-    happened = [fault for fault in schedule.faults() if fault.at_ms <= until_ms]
+    """What happened, with every outcome by name."""
     unusual = [Unusual(place, came, outcome) for (place, came), outcome in taken.items()]
-    return replace(schedule, entries=(*happened, *unusual), recorded=True, promise=promise)
+    return replace(schedule, entries=(*played, *unusual), recorded=True, promise=promise)
 
 
 def _verdict(cluster: Cluster, schedule: Schedule, recovered_ms: int, violation: Violation | None) -> Verdict:

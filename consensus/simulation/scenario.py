@@ -89,7 +89,7 @@ class Scenario(Data, frozen=True):
     """Powers are drawn up to this, small ones more often than great ones; 1: all are equal."""
     jails: bool = True
     """Who is convicted leaves the set; otherwise it stays, to go on attacking."""
-    changes_every: Count | Literal[0] = 0
+    changes_every: Annotated[int, msgspec.Meta(ge=0, le=31)] = 0
     """The validator set changes at each height that this divides (execution.py); 0: never."""
     actors: tuple[Actor, ...] = ()
     """Whom the faulty are drawn from."""
@@ -112,6 +112,11 @@ def scenario_of(fields: Mapping[str, Any]) -> Scenario:
         scenario = msgspec.convert(fields, Scenario)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
+    return validated(scenario)
+
+
+def validated(scenario: Scenario) -> Scenario:
+    """Return it; raise ValueError with a sentence where its fields do not fit each other."""
     if scenario.nodes_min > scenario.nodes_max:
         raise ValueError(f"nodes_min is {scenario.nodes_min}, above nodes_max {scenario.nodes_max}")
     if scenario.links.delay_min_ms > scenario.links.delay_max_ms:

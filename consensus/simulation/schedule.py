@@ -11,9 +11,10 @@ from random import Random
 from typing import Annotated
 
 import msgspec
+from msgspec.structs import replace
 
 from consensus.simulation.chance import Chance, Moment, Outcome
-from consensus.simulation.scenario import Actor, Data, Ms, Scenario, Shape
+from consensus.simulation.scenario import Actor, Data, Ms, Scenario, Shape, validated
 
 EFFECTS_UNTIL_CRASH = 12
 """A step has at most a dozen effects: a crash may fall between any two."""
@@ -25,6 +26,12 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=61)]
 """Of a process: with twins there are more than validators."""
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
+Place = tuple[Count, Count]
+"""(height, round): what befalls a cluster does so `at_ms` after somebody first votes there, or, after (0, 0),
+after its start."""
+
+
 class Cut(Data, frozen=True, tag_field="event", tag="cut"):
     """Links are cut in this shape until it heals, or until the next cut, which heals it first."""
 
@@ -32,6 +39,7 @@ class Cut(Data, frozen=True, tag_field="event", tag="cut"):
     shape: Shape
     members: Annotated[tuple[Number, ...], msgspec.Meta(max_length=62)]
     for_ms: At
+    after: Place = (0, 0)
 
 
 class Crash(Data, frozen=True, tag_field="event", tag="crash"):
@@ -41,6 +49,7 @@ class Crash(Data, frozen=True, tag_field="event", tag="crash"):
     who: Number
     effects: Annotated[int, msgspec.Meta(ge=0, le=1_000)]
     back_after_ms: At
+    after: Place = (0, 0)
 
 
 class Jump(Data, frozen=True, tag_field="event", tag="clock"):
@@ -49,6 +58,7 @@ class Jump(Data, frozen=True, tag_field="event", tag="clock"):
     at_ms: At
     who: Number
     off_ms: Annotated[int, msgspec.Meta(ge=-3_600_000, le=3_600_000)]
+    after: Place = (0, 0)
 
 
 class Slow(Data, frozen=True, tag_field="event", tag="slow"):
@@ -58,6 +68,7 @@ class Slow(Data, frozen=True, tag_field="event", tag="slow"):
     who: Number
     factor: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
     for_ms: At
+    after: Place = (0, 0)
 
 
 class Seal(Data, frozen=True, tag_field="event", tag="seal"):
@@ -66,6 +77,7 @@ class Seal(Data, frozen=True, tag_field="event", tag="seal"):
     at_ms: At
     who: Number
     body: Annotated[int, msgspec.Meta(ge=1, le=2**32)]
+    after: Place = (0, 0)
 
 
 class Unusual(Data, frozen=True, tag_field="event", tag="unusual"):
@@ -98,6 +110,8 @@ class Schedule(Data, frozen=True):
     calm_ms: Ms
     """When all heals."""
     entries: Annotated[tuple[Entry, ...], msgspec.Meta(max_length=ENTRIES_MAX)]
+    end_ms: Ms | None = None
+    """When it ends, if not after all has healed and new blocks are decided."""
     recorded: bool = False
     """Whether nothing is left to chance: what no entry names takes its usual outcome."""
     promise: str | None = None
@@ -107,8 +121,16 @@ class Schedule(Data, frozen=True):
         """How long it is (see above)."""
         return len(self.entries) + len(self.faulty)
 
+    def processes(self) -> int:
+        return len(self.powers) + sum(one.actor == "twins" for one in self.faulty)
+
     def faults(self) -> list[Fault]:
-        return [entry for entry in self.entries if not isinstance(entry, Unusual)]
+        """Those that befall somebody who is there."""
+        there = range(self.processes())
+        faults = [entry for entry in self.entries if not isinstance(entry, Unusual)]
+        return [
+            f for f in faults if all(who in there for who in (f.members if isinstance(f, Cut) else (f.who,)))
+        ]
 
     def chance(self, *, record: bool = False) -> Chance:
         """What messages, disks and actors meet."""
@@ -138,15 +160,15 @@ def schedule_of(scenario: Scenario, seed: int, nodes: int | None = None) -> Sche
             faulty.append(Faulty(i, drawn.choice(scenario.actors)))
             if over:
                 break
-    twins = sum(one.actor == "twins" for one in faulty)
-    return Schedule(
+    schedule = Schedule(
         scenario=scenario,
         seed=seed,
         powers=powers,
         faulty=tuple(sorted(faulty, key=lambda one: one.who)),
         calm_ms=scenario.faults_ms,
-        entries=tuple(_drawn(scenario, seed, count + twins)),
+        entries=(),
     )
+    return replace(schedule, entries=tuple(_drawn(scenario, seed, schedule.processes())))
 
 
 def _drawn(scenario: Scenario, seed: int, processes: int) -> list[Fault]:
@@ -186,3 +208,31 @@ def _times(kind: str, seed: int, every_ms: int, until_ms: int) -> Iterable[tuple
 
 def _ms(time: float) -> float:
     return round(time, 3)
+
+
+def text_of(schedule: Schedule) -> str:
+    """The schedule as a file: JSON with an event a line, to be read by people too."""
+    head = msgspec.to_builtins(replace(schedule, entries=()))
+    del head["entries"]
+    fields = [f"{_json(name)}: {_json(value)}" for name, value in head.items()]
+    entries = ",\n".join(f"  {_json(entry)}" for entry in schedule.entries)
+    return "{\n" + ",\n".join(fields) + ',\n"entries": [\n' + entries + "\n]\n}\n"
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def schedule_from(text: str) -> Schedule:
+    """Read what `text_of` wrote. Raise ValueError with a sentence that names the field."""
+    try:
+        schedule = msgspec.json.decode(text, type=Schedule)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from None
+    validated(schedule.scenario)
+    numbers = [one.who for one in schedule.faulty]
+    if len(set(numbers)) < len(numbers) or max(numbers, default=0) >= len(schedule.powers):
+        raise ValueError("faulty names a validator twice, or one that powers lacks")
+    return schedule

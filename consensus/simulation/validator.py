@@ -175,6 +175,7 @@ class Validator:
 
     def cast_vote(self, effect: fx.CastVote) -> None:
         vote = self.cluster.signatures.sign_vote(effect.vote)
+        self.cluster.on_vote(vote.height, vote.round)
 
         def durable() -> None:
             if self.honest:
