@@ -139,7 +139,6 @@ METHODS = (
     "unban",
     "validators",
     "evidence",
-    "evidence",
     "network",
     "counters",
     "block",
