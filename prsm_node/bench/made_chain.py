@@ -27,7 +27,9 @@ from prsm_node.home import Home
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.storage.executed_block import Execution
 from prsm_node.storage.journal import Journal
+from prsm_node.storage.snapshot_folder import SnapshotFolder
 from prsm_node.storage.state import State
+from prsm_node.sync.snapshot_taking import SnapshotTaking
 
 BLOCK_MS: Final = 100
 """Between the times of two blocks."""
@@ -44,9 +46,12 @@ class _NoPeers:
 
 
 class ChainMaker:
-    """Appends blocks to the chain in a home; its daemon must not run meanwhile."""
+    """Appends blocks to the chain in a home, and takes a snapshot every so many; its daemon must not run
+    meanwhile."""
 
-    def __init__(self, home: Home, genesis: Genesis, keys: Sequence[SigningKey]) -> None:
+    def __init__(
+        self, home: Home, genesis: Genesis, keys: Sequence[SigningKey], snapshot_blocks: int = 0
+    ) -> None:
         checks = Checks(genesis.hash)
         self._signers = {key.public: Signer(genesis.hash, key, checks) for key in keys}
         self._set = ValidatorSet.of(tuple((v.key, v.power) for v in genesis.validators))
@@ -57,7 +62,12 @@ class ChainMaker:
         root = self._state.state_root(0)
         assert root is not None, "the genesis has a root"
         self._batches = BatchStore()
-        self._executor = Executor(
+        self._folder = SnapshotFolder(home.snapshots)
+        self._folder.open()
+        self._taking = SnapshotTaking(
+            self._state, self._folder, snapshot_blocks, lambda: self._executor.mark.heads
+        )
+        self._executor: Executor = Executor(
             state=self._state,
             mark=first_mark(genesis.hash, genesis.time_ms, root, self._journal.begin),
             batches=self._batches,
@@ -67,6 +77,7 @@ class ChainMaker:
             executed=self._executed,
             final=_told,
             signed_from=lambda: None,
+            snapshots=self._taking,
         )
         self._lanes = {key: Tip(key, 0, EMPTY_LANE) for key in self._signers}
         self._more = trio.Event()
@@ -75,6 +86,7 @@ class ChainMaker:
     def _executed(self, happened: BlockExecuted, execution: Execution) -> None:
         self._more.set()
         self._more = trio.Event()
+        self._taking.grown()
 
     async def make(self, bodies: Iterable[bytes | None]) -> int:
         """Append a block for each body, which one lane after the other gets, or an empty one for None; commit
@@ -82,11 +94,13 @@ class ChainMaker:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._journal.run)
             nursery.start_soon(self._executor.run)
+            nursery.start_soon(self._taking.run)
             for body in bodies:
                 self._append(body)
                 while self._state.height < self._executor_height:
                     await self._more.wait()
             await self._executor.commit()
+            await self._taking.idle()
             nursery.cancel_scope.cancel()
         self._state.close()
         return self._state.height

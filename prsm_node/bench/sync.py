@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import trio
@@ -65,7 +65,7 @@ def measured(name: str, servers: int, blocks: int, transfers: int) -> dict[str, 
         homes = _homes(directory, servers, blocks, transfers)
         daemons += [Daemon(home.path) for home in homes[1:]]
         for daemon in daemons:
-            _up(daemon)
+            process_up(daemon)
         progress(f"{name}: a new node catches up with {blocks:,} blocks")
         daemons.append(Daemon(homes[0].path))
         rate, cpu_ms = _catches_up(daemons[-1], daemons[0], blocks)
@@ -73,10 +73,10 @@ def measured(name: str, servers: int, blocks: int, transfers: int) -> dict[str, 
         progress(f"the homes and logs are kept in {directory}")
         raise
     else:
-        _end(daemons)
+        processes_ended(daemons)
         shutil.rmtree(directory)
     finally:
-        _end(daemons)
+        processes_ended(daemons)
     return {
         f"{name}_blocks": Metric.single(rate, "blocks/s", blocks),
         f"{name}_cpu_ms_per_block": Metric.single(cpu_ms, "ms", blocks),
@@ -96,14 +96,16 @@ def _homes(directory: Path, servers: int, blocks: int, transfers: int) -> list[H
     homes = [Home(directory / name) for name in ("new", *(f"server{i}" for i in range(servers)))]
     listening: list[str] = []
     for home, port in reversed(list(zip(homes, ports, strict=True))):
-        listening.append(_home(home, made, port, listening))
+        listening.append(follower(home, made, port, listening))
     _make_chain(homes[1], made, keys, blocks, transfers)
     for home in homes[2:]:
         shutil.copytree(data_of(homes[1]), data_of(home))
     return homes
 
 
-def _home(home: Home, made: Genesis, port: int, bootstrap: list[str]) -> str:
+def follower(
+    home: Home, made: Genesis, port: int, bootstrap: list[str], sync: Literal["blocks", "snapshot"] = "blocks"
+) -> str:
     """Make a home of a node that follows; return its address."""
     settings = Config()
     network = msgspec.structs.replace(
@@ -118,6 +120,7 @@ def _home(home: Home, made: Genesis, port: int, bootstrap: list[str]) -> str:
         settings,
         node=msgspec.structs.replace(settings.node, name=home.path.name),
         network=network,
+        sync=msgspec.structs.replace(settings.sync, mode=sync),
         keystore=msgspec.structs.replace(settings.keystore, passphrase_file=home_making.PASSPHRASE_FILE),
     )
     with home_making.new_home(home.path) as draft:
@@ -143,7 +146,7 @@ def _make_chain(home: Home, made: Genesis, keys: list[SigningKey], blocks: int, 
 
 def _catches_up(new: Daemon, server: Daemon, blocks: int) -> tuple[float, float]:
     """Return blocks a second and the milliseconds of CPU that one took of the new node's processes."""
-    _up(new)
+    process_up(new)
     first: tuple[int, float, float] | None = None
     deadline = time.monotonic() + SYNC_S
     with Client(new.home) as client:
@@ -171,7 +174,8 @@ def _catches_up(new: Daemon, server: Daemon, blocks: int) -> tuple[float, float]
     return passed / (now - first[1]), (cpu_s([new.process.pid]) - first[2]) * 1e3 / passed
 
 
-def _up(daemon: Daemon) -> None:
+def process_up(daemon: Daemon) -> None:
+    """Return when it answers; raise BenchFailed."""
     deadline = time.monotonic() + READY_S
     while daemon.up() is None:
         if daemon.process.poll() is not None or time.monotonic() > deadline:
@@ -179,7 +183,8 @@ def _up(daemon: Daemon) -> None:
         time.sleep(POLL_S)
 
 
-def _end(daemons: list[Daemon]) -> None:
+def processes_ended(daemons: list[Daemon]) -> None:
+    """End them all, those that did already too."""
     for daemon in daemons:
         if daemon.process.poll() is None:
             daemon.process.terminate()

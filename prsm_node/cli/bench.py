@@ -17,6 +17,7 @@ class Name(StrEnum):
     REST = "rest"
     SIMULATE = "simulate"
     SYNC = "sync"
+    SNAPSHOT = "snapshot"
 
 
 def bench(
@@ -27,7 +28,7 @@ def bench(
     rate: Annotated[
         float | None, typer.Option(help="Transfers offered a second; swept if not given.", min=1)
     ] = None,
-    peers: Annotated[int, typer.Option(help="Daemons that serve the chain of sync.", min=1, max=16)] = 2,
+    peers: Annotated[int, typer.Option(help="Daemons that serve in sync and snapshot.", min=1, max=16)] = 2,
     json: JsonFlag = False,
 ) -> None:
     """Measure, and print the figures.
@@ -35,7 +36,8 @@ def bench(
     primitives: signature checks, frames, LMDB, the journal, a libp2p stream. ledger: one node's pipeline
     without a network. finality: lone transfers on an idle network. throughput: the most that stays final.
     rest: what an idle daemon takes. simulate: attacked clusters in virtual time. sync: a new node catches
-    up with empty and with full blocks. Progress goes to stderr.
+    up with empty and with full blocks. snapshot: of a million accounts: taken, restored, joined by.
+    Progress goes to stderr.
     """
     from prsm_node.bench.report import Metric, report
 
@@ -64,6 +66,10 @@ def bench(
         from prsm_node.bench.sync import sync
 
         metrics = sync(peers)
+    elif name is Name.SNAPSHOT:
+        from prsm_node.bench.snapshot import snapshot
+
+        metrics = snapshot(peers)
     else:
         from prsm_node.bench.rest import rest
 

@@ -11,24 +11,17 @@ from typing import Annotated, Final
 import msgspec
 
 from consensus.blocks import Block, Tip, block_digest
-from consensus.bounds import VALIDATORS_MAX, Digest, ValidatorKey
+from consensus.bounds import Digest
 from consensus.certificates import Certificate
 from consensus.dissemination.batches import BatchHeader, batch_digest
-from consensus.validators import POWER_TOTAL_MAX
 from prsm_node.ledger.bucket_groups import GROUPS_MAX, group_count, root_of_groups
 from prsm_node.ledger.lanes import LANES_MAX
 from prsm_node.ledger.roots import state_root
 from prsm_node.storage.generation import SCHEMA, Head
 from prsm_node.unreadable import UNREADABLE
 
-SETS_MAX: Final = 16
 # 8 MiB of hashes, and the rest; an answer may have 16 MiB.
 MANIFEST_BYTES_MAX: Final = 12 * 2**20
-
-Members = Annotated[
-    tuple[tuple[ValidatorKey, Annotated[int, msgspec.Meta(ge=1, le=POWER_TOTAL_MAX)]], ...],
-    msgspec.Meta(min_length=1, max_length=VALIDATORS_MAX),
-]
 
 
 class BrokenManifest(Exception):
@@ -46,8 +39,6 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     """At the snapshot's height and the two above."""
     certificate: Certificate
     """Of the last of them, which names the root."""
-    sets: Annotated[tuple[Members, ...], msgspec.Meta(max_length=SETS_MAX)]
-    """The validator sets that these and other recent headers name."""
 
     @property
     def height(self) -> int:

@@ -72,6 +72,10 @@ class SnapshotTaking:
         """A block was executed."""
         self._moved.set()
 
+    async def idle(self) -> None:
+        """Return when none is being taken."""
+        await self._until(lambda: self._begun is None)
+
     async def run(self) -> None:
         """Take what is begun, for ever."""
         while True:
@@ -85,11 +89,13 @@ class SnapshotTaking:
                 finally:
                     self._state.end_copy()
                 self._begun = None
+                self._moved.set()
             await self._until(lambda: self._begun is not None)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         while not holds():
-            self._moved = trio.Event()
+            if self._moved.is_set():
+                self._moved = trio.Event()
             await self._moved.wait()
 
     async def _take(self, begun: _Begun) -> None:
@@ -123,9 +129,6 @@ class SnapshotTaking:
         stored = [self._state.block(h) for h in range(height, height + ROOT_AFTER + 1)]
         found = [block for block in stored if block is not None]
         assert len(found) == ROOT_AFTER + 1, f"of the blocks above {height} only {len(found)} are kept"
-        sets = {tuple((v.key, v.power) for v in self._state.genesis.validators): None}
-        for ahead in (1, 2, 3):
-            sets[tuple((v.key, v.power) for v in self._state.validators(height + ahead))] = None
         block, above, naming = (one.record.block for one in found)
         blocks = (block, above, naming)
-        return Manifest(begun.head, begun.lanes, begun.copy.groups, blocks, found[-1].commit, tuple(sets))
+        return Manifest(begun.head, begun.lanes, begun.copy.groups, blocks, found[-1].commit)

@@ -36,7 +36,7 @@ def prove(
     digest at the height of the block that names the root, found by walking down from it (header_walk.py).
     """
     _check_lanes(manifest, genesis.hash)
-    sets = {found.hash: found for found in map(_set_of, manifest.sets)}
+    sets = _sets_of(manifest)
     if trusted is None or trusted.height == 0:
         first = ValidatorSet.of((v.key, v.power) for v in genesis.validators)
         base = Trusted(0, genesis.hash, first)
@@ -79,7 +79,7 @@ def mark_of(manifest: Manifest) -> ChainMark:
         heads=manifest.lanes,
         roots=((head.height - 1, above.state_root), (head.height, head.root)),
         # Older work is no matter: its root stands in a decided header.
-        last_work=head.height if block.tips else 0,
+        last_work=head.height if block.works else 0,
         journal_from=first_position(0),
     )
 
@@ -91,9 +91,10 @@ def _check_lanes(manifest: Manifest, network: bytes) -> None:
             raise Untrusted(f"the signature of lane {header.author.hex()[:8]} is not good")
 
 
-def _set_of(members: tuple[tuple[bytes, int], ...]) -> ValidatorSet:
+def _sets_of(manifest: Manifest) -> dict[bytes, ValidatorSet]:
+    """Return by hash the sets that it says were in force; a set is what a trusted header names."""
     try:
-        return ValidatorSet.of(members)
+        return {term.set.hash: term.set for term in manifest.head.roster.terms}
     except ValueError as error:
         raise Untrusted(f"a validator set of it is none: {error}") from None
 

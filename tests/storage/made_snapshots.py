@@ -2,18 +2,14 @@
 
 from pathlib import Path
 
-import msgspec
-
 from consensus.certificates import Certificate
 from prsm_node.storage.snapshot_folder import SnapshotFolder
 from prsm_node.storage.snapshot_manifest import Manifest
 from prsm_node.storage.state import State
 from tests.storage.made_chain import Chain
 
-Pairs = tuple[tuple[bytes, int], ...]
 
-
-def taken(chain: Chain, state: State, folder: SnapshotFolder, sets: tuple[Pairs, ...] = ()) -> Manifest:
+def taken(chain: Chain, state: State, folder: SnapshotFolder) -> Manifest:
     """Take a snapshot of the state, all of it committed, and execute the two blocks above that name it."""
     copy, head = state.copy_accounts(), state.head
     draft = folder.draft(head.height, copy.count)
@@ -22,7 +18,7 @@ def taken(chain: Chain, state: State, folder: SnapshotFolder, sets: tuple[Pairs,
         draft.add(copy.read(), expected)
     state.end_copy()
     draft.sync()
-    manifest = msgspec.structs.replace(manifest_of(chain, state), sets=sets)
+    manifest = manifest_of(chain, state)
     folder.finish(draft.path, manifest)
     return manifest
 
@@ -40,7 +36,7 @@ def manifest_of(chain: Chain, state: State) -> Manifest:
         blocks.append(stored.record.block)
         commits.append(stored.commit)
     certificate: Certificate = commits[-1]
-    return Manifest(head, (), groups, (blocks[0], blocks[1], blocks[2]), certificate, ())
+    return Manifest(head, (), groups, (blocks[0], blocks[1], blocks[2]), certificate)
 
 
 async def grown(chain: Chain, directory: Path, height: int) -> State:

@@ -58,7 +58,7 @@ async def snapshot_at(chain: CertifiedChain, directory: Path, height: int, above
     await state.commit()
     folder = SnapshotFolder(directory / "snapshots")
     folder.open()
-    taken(chain, state, folder, (SET.pairs(),))
+    taken(chain, state, folder)
     for _ in range(above - 2):
         chain.run(state)
     state.close()

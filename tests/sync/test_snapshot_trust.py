@@ -9,6 +9,8 @@ from consensus.blocks import block_digest
 from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_signed_bytes
 from consensus.validators import ValidatorSet
 from prsm_node.identity.ed25519 import SigningKey
+from prsm_node.ledger.roster import Member, Roster, Term
+from prsm_node.storage.generation import Head
 from prsm_node.storage.snapshot_manifest import Manifest
 from prsm_node.sync.snapshot_trust import Untrusted, mark_of, prove
 from prsm_node.trusted_block import TrustedBlock
@@ -23,6 +25,11 @@ async def shown(tmp_path: Path) -> tuple[CertifiedChain, Manifest]:
 
 def trusted(chain: CertifiedChain, height: int) -> TrustedBlock:
     return TrustedBlock(height, block_digest(chain.headers[height]), 0)
+
+
+def with_terms(manifest: Manifest, *sets: tuple[tuple[bytes, int], ...]) -> Head:
+    terms = tuple(Term(n, tuple(Member(*pair) for pair in pairs)) for n, pairs in enumerate(sets, start=1))
+    return replace(manifest.head, roster=Roster(terms))
 
 
 async def test_a_quorum_of_the_genesis_set_proves_a_snapshot(shown: tuple[CertifiedChain, Manifest]) -> None:
@@ -51,14 +58,15 @@ async def test_another_set_proves_nothing_whatever_it_signs(
         manifest,
         blocks=(block, above, naming),
         certificate=chain.commit(naming, strangers),
-        sets=(SET.pairs(), theirs.pairs()),
+        head=with_terms(manifest, SET.pairs(), theirs.pairs()),
     )
     with pytest.raises(Untrusted, match="of the trusted set only 0 of 4"):
         prove(forged, chain.genesis)
     with pytest.raises(Untrusted, match="set that block 6 names is not in it"):
-        prove(replace(forged, sets=(SET.pairs(),)), chain.genesis)
+        prove(replace(forged, head=manifest.head), chain.genesis)
+    twice = with_terms(manifest, (SET.pairs()[0],) * 2)
     with pytest.raises(Untrusted, match="is none"):
-        prove(replace(forged, sets=((SET.pairs()[0],) * 2,)), chain.genesis)
+        prove(replace(forged, head=twice), chain.genesis)
 
 
 async def test_a_trusted_block_below_within_or_above_is_followed(
