@@ -38,8 +38,8 @@ class FaultyNetwork(Protocol):
 class Befallen(Protocol):
     """A cluster: of replicas (cluster.py), or of whole daemons (prsm_node/simulation)."""
 
-    elapsed_ms: float
-
+    @property
+    def elapsed_ms(self) -> float: ...
     @property
     def all(self) -> Sequence[Process]: ...
     @property
