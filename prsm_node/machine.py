@@ -70,7 +70,7 @@ class Machine:
         return await trio.to_thread.run_sync(work)
 
     def peer_records(self, file: Path) -> PeerRecords:
-        return PeerFile(file)
+        return PeerFile(file, self.offload)
 
     def transport(self, seed: bytes, links_max: int, stall_s: float) -> Transport:
         return transport.libp2p(seed, links_max, stall_s)

@@ -5,6 +5,8 @@ warning: bans and anchors make a start safer, and are not worth refusing it.
 """
 
 import os
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Protocol
 
@@ -25,6 +27,10 @@ ANCHORS_MAX: Final = 2
 # 4,096 bans of about 300 bytes each in JSON are 1.2 MB.
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 OWNER_ONLY: Final = 0o600
+
+
+Offload = Callable[[Callable[[], None]], Awaitable[None]]
+"""Runs what may block on the disk."""
 
 
 class Remembered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,8 +65,9 @@ class Forgetful:
 class PeerFile:
     """The file of a home."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, offload: Offload = trio.to_thread.run_sync) -> None:
         self._path = path
+        self._offload = offload
 
     def load(self) -> Remembered:
         if not self._path.exists():
@@ -73,7 +80,7 @@ class PeerFile:
 
     async def save(self, remembered: Remembered) -> None:
         try:
-            await trio.to_thread.run_sync(_replace, self._path, encode(remembered))
+            await self._offload(partial(_replace, self._path, encode(remembered)))
         except OSError as error:
             log.warning("peer_records_unwritten", file=str(self._path), why=error.strerror)
 
