@@ -89,7 +89,9 @@ class Cluster:
         faulty = [keys[i] for i in actors]
         self.signatures = Signatures()
         self.execution = Execution(GENESIS, self.validators, faulty, changes_every, jails=jails)
-        self.invariants = Invariants(self.validators, names, faulty, self.execution, self.held_batch)
+        self.invariants = Invariants(
+            self.validators, names, faulty, self.execution, self.held_batch, self.rules.window
+        )
         self.forks = Forks(self.invariants.faulty, self._polkas)
         self.all: list[Validator] = []
         for i, key in enumerate(keys):

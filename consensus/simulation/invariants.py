@@ -25,6 +25,7 @@ class Invariants:
     faulty: the keys of those that need not keep to the protocol.
     execution: what blocks do to state and set.
     held: finds a batch that an honest validator holds durably.
+    window: how far a lane may run ahead of its committed tip.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Invariants:
         faulty: Iterable[bytes],
         execution: Execution,
         held: Callable[[bytes], BatchHeader | None],
+        window: int,
     ) -> None:
         self.faulty = frozenset(faulty)
         self.faulty_power = sum(validators.power(key) for key in self.faulty)
@@ -43,6 +45,7 @@ class Invariants:
         self.blocks: dict[bytes, Block] = {}
         self._execution = execution
         self._held = held
+        self._window = window
         self._roots = [execution.genesis.root]
         self._sets: dict[int, bytes] = {}
         self._names = names
@@ -76,6 +79,12 @@ class Invariants:
 
     def acknowledged(self, given: Acknowledgement) -> None:
         self._once((given.voter, "acknowledgement", given.author, given.sequence), given.digest)
+        ahead = given.sequence - self._tips.get(given.author, 0)
+        if self.bounded and ahead > self._window:
+            raise Violation(
+                "nobody acknowledges beyond the window",
+                f"{self._name(given.voter)} gave one {ahead} ahead in the lane of {self._name(given.author)}",
+            )
 
     def _once(self, place: tuple[bytes, str, object, int], content: object) -> None:
         if self._places.setdefault(place, content) != content:

@@ -14,7 +14,7 @@ from consensus.blocks import CheckedProposal, block_digest
 from consensus.certificates import CheckedCertificate, certificate_of, votes_of
 from consensus.inputs import CertificateReceived, Input, ProposalReceived, VoteReceived
 from consensus.quorum import is_quorum
-from consensus.simulation.byzantine.equivocating_proposer import EquivocatingProposer
+from consensus.simulation.validator import Validator
 from consensus.votes import CheckedVote, Vote, VoteKind
 
 if TYPE_CHECKING:
@@ -24,12 +24,13 @@ Place = tuple[VoteKind, int, int, bytes]
 """(kind, height, round, value)."""
 
 
-class Conspirator(EquivocatingProposer):
+class Conspirator(Validator):
     honest = False
     answers = False
 
     def __init__(self, cluster: "Cluster", number: int, key: bytes, name: str) -> None:
         self._heard: defaultdict[Place, dict[bytes, CheckedVote]] = defaultdict(dict)
+        self._favoured: dict[tuple[int, int, int], bytes] = {}
         super().__init__(cluster, number, key, name)
 
     def receive(self, what: Input) -> None:
@@ -66,34 +67,57 @@ class Conspirator(EquivocatingProposer):
 
     def show_proposal(self, proposal: CheckedProposal) -> None:
         """Line 16 with any polka that can be made, where there is one."""
-        known = [p for one in self._ring() for p in one._proposals.values() if p.height == proposal.height]
         found = [
             polka
             for round_ in range(proposal.round)
-            for value in dict.fromkeys(block_digest(p.block) for p in known)
+            for value in self._proposed(proposal.height)
             if (polka := self.quorum_for((VoteKind.PREVOTE, proposal.height, round_, value))) is not None
         ]
         drawn = ("again", self.number, proposal.height, proposal.round)
         if not found or self.cluster.chance.happens(drawn, 0.3):
-            super().show_proposal(proposal)
+            self._show_two(proposal)
             return
         polka = found[self.cluster.chance.one_of((*drawn, "which"), len(found))]
-        block = next(p.block for p in known if block_digest(p.block) == polka.value)
+        known = [one._proposals[polka.value] for one in self._ring() if polka.value in one._proposals]
+        block = known[0].block
         old = replace(proposal, valid_round=polka.round, block=block, polka=polka, signature=b"")
         self.broadcast(ProposalReceived(self.link, self.cluster.signatures.sign_proposal(old)))
 
+    def _show_two(self, proposal: CheckedProposal) -> None:
+        if proposal.valid_round >= 0:
+            super().show_proposal(proposal)
+            return
+        block = replace(proposal.block, time_ms=proposal.block.time_ms + 1)
+        rival = self.cluster.signatures.sign_proposal(replace(proposal, block=block, signature=b""))
+        for one in self._ring():
+            for known in (proposal, rival):
+                one._proposals[block_digest(known.block)] = known
+        for to in self.cluster.all:
+            if to is not self:
+                shown = rival if to in self.cluster.honest[::2] else proposal
+                self.cluster.send(self, to, ProposalReceived(self.link, shown))
+
     def show_vote(self, vote: CheckedVote) -> None:
-        known = [p for one in self._ring() for p in one._proposals.values() if p.height == vote.height]
-        proposed = sorted({block_digest(p.block) for p in known})
-        for to in self.cluster.honest:
-            about = ("conspire", self.number, to.number, vote.height, vote.round, int(vote.kind))
+        proposed = self._proposed(vote.height)
+        for turn, to in enumerate(self.cluster.honest):
             if proposed:
-                value = proposed[
-                    (self.cluster.chance.one_of(about, len(proposed)) + to.number) % len(proposed)
-                ]
+                value = self._ring()[0].favoured(turn, vote.height, vote.round, proposed)
                 blank = Vote(vote.kind, vote.height, vote.round, value, -1, 0, self.key)
                 self.cluster.send(self, to, VoteReceived(self.link, self.cluster.signatures.sign_vote(blank)))
             for value in proposed:
                 quorum = self.quorum_for((vote.kind, vote.height, vote.round, value))
-                if quorum is not None and self.cluster.chance.happens((*about, "show"), 0.5):
+                about = ("show", self.number, to.number, vote.height, vote.round, int(vote.kind))
+                if quorum is not None and self.cluster.chance.happens(about, 0.5):
                     self.cluster.send(self, to, CertificateReceived(self.link, quorum))
+
+    def _proposed(self, height: int) -> list[bytes]:
+        known = [p for one in self._ring() for p in one._proposals.values() if p.height == height]
+        return sorted({block_digest(p.block) for p in known})
+
+    def favoured(self, whom: int, height: int, round_: int, proposed: list[bytes]) -> bytes:
+        """The value that all of us show this one in this round."""
+        place = (whom, height, round_)
+        if place not in self._favoured:
+            turn = self.cluster.chance.one_of(("favour", *place), len(proposed)) + whom
+            self._favoured[place] = proposed[turn % len(proposed)]
+        return self._favoured[place]
