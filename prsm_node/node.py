@@ -251,9 +251,7 @@ class Node:
         rules = settings.rules(self.genesis.parameters)
         replica = Replica(self.me, rules, start, guard, evidence=found)
         restore_lanes(replica.lanes, self.batches, recovered, self.me)
-        self.sync = BlockSync(
-            self.chain, self.outbox, self.chain.check, verify_all=self.config.sync.verify == "all"
-        )
+        self.sync = BlockSync(self.chain, self.outbox, verify_all=self.config.sync.verify == "all")
         self.fetcher = Fetcher(
             self.outbox,
             lambda link, digest, batch: self.inbound.fetched_batch(link, digest, batch),
@@ -279,7 +277,7 @@ class Node:
             export=partial(forks.export, self.home),
             now_ms=self.machine.now_ms,
         )
-        self.inbound = Inbound(self.host, self.batches, self.mempool, self.outbox, self.chain.trusts)
+        self.inbound = Inbound(self.host, self.batches, self.mempool, self.outbox, self.chain.follows)
         self.answers = Answers(
             self.host,
             self.inbound,
@@ -330,7 +328,9 @@ class Node:
 
     def _final(self, final: Final) -> None:
         block = final.block
-        log.info(
+        # Of a thousand blocks a second while catching up, sync tells now and then.
+        tell = log.debug if not self._recovering and self.sync.far_behind else log.info
+        tell(
             "block",
             height=block.height,
             transactions=final.execution.transactions,

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from consensus.blocks import Block
-from consensus.dissemination.batches import batch_digest
+from consensus.certificates import Certificate, CheckedCertificate
+from consensus.dissemination.batches import BatchHeader, batch_digest
+from consensus.validators import ValidatorSet
+from prsm_node.sync.trusted_path import TrustedPath
 from prsm_node.trusted_block import TrustedBlock
 from prsm_node.wire.payloads import Batch, Committed
 
@@ -27,6 +29,7 @@ class SyncedChain:
         self._trusted = trusted
         self._grown = trio.Event()
         self._refused_at_s = -REFUSED_EVERY_S
+        self._path: TrustedPath | None = None
 
     def next_height(self) -> int:
         return self._node.host.replica.height.height
@@ -34,26 +37,38 @@ class SyncedChain:
     def executed_height(self) -> int:
         return self._node.state.height
 
+    def executed_digest(self) -> bytes:
+        return self._node.state.digest
+
     async def executed(self, height: int) -> None:
         while self._node.state.height < height:
             await self._grown.wait()
 
     def grown(self) -> None:
         """A block was executed: wake who waits for its height."""
+        if self._path is not None:
+            self._path.executed(self._node.state.height)
         self._grown.set()
         self._grown = trio.Event()
 
-    def decided(self, link: int, committed: Committed) -> bool:
-        return self._node.inbound.decided(link, committed)
+    def validators(self, height: int) -> ValidatorSet | None:
+        return self._node.host.replica.chain.validators(height)
 
-    def take(self, link: int, committed: Committed) -> bool:
-        return self._node.inbound.receive_committed(link, committed)
+    def certifies(self, certificate: Certificate, validators: ValidatorSet) -> bool:
+        return self._node.checks.commit(certificate, validators) is not None
 
-    def store(self, batch: Batch) -> bool:
-        if not self._node.checks.batch(batch.header):
-            return False
+    def signed(self, header: BatchHeader) -> bool:
+        return self._node.checks.batch(header)
+
+    def executed_tip(self, author: bytes) -> bytes:
+        return self._node.executor.executed_tip(author).digest
+
+    def take(self, link: int, committed: Committed) -> None:
+        checked = CheckedCertificate(committed.certificate)
+        self._node.inbound.take_decided(link, committed.block, checked)
+
+    def store(self, batch: Batch) -> None:
         self._node.batches.put(batch.header, batch.body, checked=False)
-        return True
 
     async def check(self, link: int, batch: Batch) -> bool:
         """Keep a batch only if every signature in it is good; otherwise blame the link."""
@@ -67,16 +82,30 @@ class SyncedChain:
         key = node.outbox.validator_of(link)
         return key is not None and node.validators(node.state.height + 1).power(key) > 0
 
-    def trusts(self, block: Block) -> bool:
-        """Whether a block may be of the chain that this home's invite vouches for."""
-        if self._trusted is None:
-            return True
+    # --- the trusted block ------------------------------------------------------------------------
+
+    def follows(self, height: int) -> bool:
+        """Whether this node takes part in the agreement of a height: above the trusted block."""
+        return self._trusted is None or height > self._trusted.height
+
+    def path(self) -> TrustedPath | None:
         state = self._node.state
-        why = self._trusted.contradicts(block)
-        if not why and block.height == state.height + 1:
-            why = self._trusted.off_the_way(block, state.digest)
+        if self._trusted is None or state.height >= self._trusted.height:
+            self._path = None
+        elif self._path is None:
+            self._path = TrustedPath(self._trusted.height, self._trusted.hash, state.height, state.digest)
+        return self._path
+
+    def refused(self) -> None:
+        assert self._trusted is not None, "only the way to a trusted block is refused"
+        self._say(self._trusted.contradicted())
+
+    def off_the_way(self) -> None:
+        assert self._trusted is not None, "only the way to a trusted block is left"
+        self._say(self._trusted.off_the_way())
+
+    def _say(self, why: str) -> None:
         now = self._node.machine.clock()
-        if why and now - self._refused_at_s >= REFUSED_EVERY_S:
+        if now - self._refused_at_s >= REFUSED_EVERY_S:
             self._refused_at_s = now
             log.error("untrusted_chain", why=why)
-        return not why

@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 
-from consensus.blocks import Block, block_digest
 from consensus.bounds import Digest, Height, TimeMs
 from prsm_node.errors import OperatorError
 from prsm_node.identity import private_files
@@ -32,19 +31,15 @@ class TrustedBlock(msgspec.Struct, frozen=True):
     time_ms: TimeMs
     """In its header: trust ages from there."""
 
-    def contradicts(self, block: Block) -> str:
-        """Return why this block can't be of the trusted chain, as a sentence; empty where it may be."""
-        if block.height != self.height or block_digest(block) == self.hash:
-            return ""
+    def contradicted(self) -> str:
+        """Return, as a sentence, that a peer's chain is not the trusted one."""
         return (
             f"a peer's chain has another block at height {self.height} than the trusted "
             f"{self.hash.hex()[:16]} of this home's invite; it is refused"
         )
 
-    def off_the_way(self, block: Block, below: bytes) -> str:
-        """Return why this block can't follow the block `below`, where it is the trusted one; else empty."""
-        if block.height != self.height or block_digest(block) != self.hash or block.parent == below:
-            return ""
+    def off_the_way(self) -> str:
+        """Return, as a sentence, that this node's own blocks are not of the trusted chain."""
         return (
             f"the blocks in this home do not lead to the block at height {self.height} that its invite "
             "trusts; remove its data folder and start again, or join with a new invite"

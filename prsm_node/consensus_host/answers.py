@@ -68,13 +68,7 @@ class Pruned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _synced_or_pruned = msgspec.msgpack.Decoder(tuple[SyncedBlock, ...] | Pruned)
-_synced = msgspec.msgpack.Decoder(tuple[SyncedBlock, ...])
 _headers = msgspec.msgpack.Decoder(tuple[Block, ...])
-
-
-def decode_synced(answer: bytes) -> tuple[SyncedBlock, ...]:
-    """Raise one of UNREADABLE."""
-    return _synced.decode(answer)
 
 
 def decode_blocks(answer: bytes) -> tuple[SyncedBlock, ...] | Pruned:

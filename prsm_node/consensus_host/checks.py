@@ -84,6 +84,24 @@ class Checks:
             return None
         return CheckedCertificate(certificate)
 
+    def commit(self, certificate: Certificate, validators: ValidatorSet) -> CheckedCertificate | None:
+        """Check a decided block's certificate that was never seen before: what `certificate` does without
+        remembering, so that a long sync pushes out nothing that agreement will see again."""
+        if certificate.kind is not VoteKind.PRECOMMIT:
+            return None
+        if not could_certify([vote.voter for vote in certificate.votes], validators):
+            return None
+        messages: dict[int, bytes] = {}
+        for vote, member in zip(votes_of(certificate), certificate.votes, strict=True):
+            message = messages.get(member.mark)
+            if message is None:
+                if not well_formed(vote):
+                    return None
+                message = messages[member.mark] = vote_signed_bytes(self._network, vote)
+            if not ed25519.verify(vote.voter, vote.signature, message):
+                return None
+        return CheckedCertificate(certificate)
+
     def proposal(self, proposal: Proposal, validators: ValidatorSet) -> CheckedProposal | None:
         """Check the proposer's signature, the evidence and, from line 28 on, that the polka is the one
         named."""

@@ -83,14 +83,16 @@ class Inbound:
         batches: BatchStore,
         bodies: Bodies,
         outbox: Outbox,
-        trusts: Callable[[Block], bool],
+        follows: Callable[[int], bool],
     ) -> None:
-        """`trusts`: whether a block may be of the chain that the operator trusts (PROTOCOL, Joining)."""
+        """`follows`: whether this node takes part in a height's agreement. Up to the block that its operator
+        trusts it does not: a rival history has as good votes there, and sync alone knows the way (PROTOCOL,
+        Joining)."""
         self._host = host
         self._batches = batches
         self._bodies = bodies
         self._outbox = outbox
-        self._trusts = trusts
+        self._follows = follows
         self._checking: set[bytes] = set()
         self._send, self._receive = trio.open_memory_channel[tuple[int, bytes, Batch]](BATCHES_IN)
         self.proposals: dict[bytes, Proposal] = {}
@@ -117,10 +119,7 @@ class Inbound:
 
     def on_proposals(self, link: int, proposals: Sequence[Proposal]) -> None:
         for proposal in proposals:
-            if not self._host.replica.wants_proposal(proposal):
-                continue
-            if not self._trusts(proposal.block):
-                self._outbox.fault(link, "proposal.untrusted")
+            if not self._follows(proposal.height) or not self._host.replica.wants_proposal(proposal):
                 continue
             validators = self._host.replica.chain.validators(proposal.height)
             checked = self._host.checks.proposal(proposal, validators) if validators is not None else None
@@ -155,6 +154,8 @@ class Inbound:
     def on_votes(self, link: int, votes: Sequence[Vote]) -> None:
         chain = self._host.replica.chain
         for vote in votes:
+            if not self._follows(vote.height):
+                continue
             if not well_formed(vote):
                 self._outbox.fault(link, "vote.marks")
                 continue
@@ -167,7 +168,7 @@ class Inbound:
     def on_certificates(self, link: int, certificates: Sequence[Certificate]) -> None:
         replica = self._host.replica
         for certificate in certificates:
-            if not replica.wants_certificate(certificate):
+            if not self._follows(certificate.height) or not replica.wants_certificate(certificate):
                 continue
             validators = replica.chain.validators(certificate.height)
             if validators is None:
@@ -189,12 +190,18 @@ class Inbound:
         block = committed.block
         if block.height < replica.height.height or replica.chain.validators(block.height) is None:
             return True
-        if not self.decided(link, committed):
+        if not self._follows(block.height):
+            return True
+        if not self._decided(link, committed):
             return False
-        self._host.feed(BlockReceived(link, block, CheckedCertificate(committed.certificate)))
+        self.take_decided(link, block, CheckedCertificate(committed.certificate))
         return True
 
-    def decided(self, link: int, committed: Committed) -> bool:
+    def take_decided(self, link: int, block: Block, certificate: CheckedCertificate) -> None:
+        """Feed a block with the checked certificate that decides it. Raise what ends the replica."""
+        self._host.feed(BlockReceived(link, block, certificate))
+
+    def _decided(self, link: int, committed: Committed) -> bool:
         """Check that a block's certificate decides it; its height's set must be known here."""
         block, certificate = committed.block, committed.certificate
         validators = self._host.replica.chain.validators(block.height)
@@ -204,9 +211,6 @@ class Inbound:
             return False
         if self._host.checks.certificate(certificate, validators) is None:
             self._outbox.fault(link, "committed.certificate.votes")
-            return False
-        if not self._trusts(block):
-            self._outbox.fault(link, "committed.untrusted")
             return False
         return True
 

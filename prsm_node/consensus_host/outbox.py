@@ -41,9 +41,6 @@ class Outbox(Protocol):
     async def ask(self, link: int, wanted: Wanted, deadline_s: float) -> bytes | None:
         """Return the answer's body, None where the peer has none, is late or is gone."""
 
-    async def request(self, link: int, wanted: Wanted, deadline_s: float) -> bytes | Refusal:
-        """Return the answer's body, or why there is none: for who asks many and chooses among them."""
-
     def fault(self, link: int, reason: str) -> None:
         """Score a peer down, and count why."""
 

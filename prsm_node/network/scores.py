@@ -33,6 +33,11 @@ COST = {
     "answers_over_budget": 2.0,  # strangers share one budget: it may be another's doing
     "late_answer": 1.0,
     "sync.unproven_height": 10.0,
+    "sync.untrusted": 10.0,  # it may be our operator's trust that is wrong
+    "sync.block": 50.0,
+    "sync.header": 50.0,
+    "sync.certificate": 50.0,
+    "sync.batch": 50.0,
     "wrong_answer": 25.0,
     "stalled": 5.0,
     "silent": 5.0,

@@ -8,8 +8,7 @@ from typing import Final
 
 from consensus.blocks import Block, block_digest
 from prsm_node.consensus_host.answers import decode_headers
-from prsm_node.consensus_host.outbox import Outbox
-from prsm_node.sync.sources import Lie, Sources
+from prsm_node.sync.sources import Lie, Peers, Sources
 from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.payloads import HEADERS_WANTED_MAX, HeadersWanted
 
@@ -21,7 +20,7 @@ HEADER_BYTES_EXPECTED: Final = 400
 class HeaderWalk:
     """From one trusted (height, hash) down."""
 
-    def __init__(self, outbox: Outbox, sources: Sources, height: int, digest: bytes) -> None:
+    def __init__(self, outbox: Peers, sources: Sources, height: int, digest: bytes) -> None:
         self._outbox = outbox
         self._sources = sources
         self._height = height

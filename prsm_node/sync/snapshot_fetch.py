@@ -12,7 +12,6 @@ from functools import partial
 import structlog
 import trio
 
-from prsm_node.consensus_host.outbox import Outbox
 from prsm_node.genesis import Genesis
 from prsm_node.ledger.bucket_groups import GROUP_BYTES, group_bytes, group_hash
 from prsm_node.storage import snapshot_incoming, snapshot_manifest
@@ -24,7 +23,7 @@ from prsm_node.storage.state import Offload
 from prsm_node.sync.header_walk import HeaderWalk
 from prsm_node.sync.snapshot_progress import Phase, Progress
 from prsm_node.sync.snapshot_trust import Untrusted, prove
-from prsm_node.sync.sources import Lie, Sources
+from prsm_node.sync.sources import Lie, Peers, Sources
 from prsm_node.trusted_block import TrustedBlock
 from prsm_node.wire.payloads import GroupWanted, SnapshotWanted
 
@@ -47,7 +46,7 @@ class SnapshotFetch:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: Peers,
         folder: SnapshotFolder,
         genesis: Genesis,
         trusted: TrustedBlock | None,

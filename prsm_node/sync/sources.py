@@ -7,12 +7,12 @@ answer and its judging, a stalled peer the patience of one question, and nobody 
 """
 
 from collections.abc import Callable, Collection
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 import trio
 
-from prsm_node.consensus_host.outbox import Outbox, Refusal
+from prsm_node.consensus_host.outbox import Refusal
 from prsm_node.wire.payloads import Wanted
 
 T = TypeVar("T")
@@ -35,6 +35,19 @@ REST_S = 0.5
 REST_MAX_S = 30.0
 # More than links may be up; records of links that ended go first.
 PEERS_MAX = 512
+
+
+class Peers(Protocol):
+    """What is needed of a network; node.py hands one in."""
+
+    def links(self) -> list[int]:
+        """Return the numbers of all links."""
+
+    async def request(self, link: int, wanted: Wanted, deadline_s: float) -> bytes | Refusal:
+        """Return the answer's body, or why there is none."""
+
+    def fault(self, link: int, reason: str) -> None:
+        """Score a peer down, and count why."""
 
 
 class Lie(Exception):
@@ -62,8 +75,8 @@ class Source(msgspec.Struct):
 class Sources:
     """The peers that pieces are asked of. All callers share it, so that a peer's bound holds over them."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
         self._sources: dict[int, Source] = {}
         self._changed = trio.Event()
 
@@ -72,17 +85,21 @@ class Sources:
         found = self._sources.get(link)
         if found is None:
             if len(self._sources) >= PEERS_MAX:
-                up = set(self._outbox.links())
+                up = set(self._peers.links())
                 self._sources = {number: kept for number, kept in self._sources.items() if number in up}
             found = self._sources[link] = Source()
         return found
+
+    def asked(self) -> int:
+        """Return how many peers have a question open."""
+        return sum(source.open > 0 for source in self._sources.values())
 
     def lied(self, link: int, reason: str) -> None:
         """What this peer brought was found false, be it later: its fault."""
         source = self.source(link)
         source.lies += 1
         self._rest(source)
-        self._outbox.fault(link, reason)
+        self._peers.fault(link, reason)
 
     async def get(
         self,
@@ -124,7 +141,7 @@ class Sources:
     ) -> None:
         began, ended = trio.current_time(), False
         try:
-            answer = await self._outbox.request(link, wanted, ANSWER_S + bytes_expected / RATE_MIN)
+            answer = await self._peers.request(link, wanted, ANSWER_S + bytes_expected / RATE_MIN)
             ended = True
             if isinstance(answer, Refusal):
                 self._refused(link, source, answer, race)

@@ -1,4 +1,4 @@
-"""A well certified block that the operator's trust contradicts is its bringer's fault and is not fed."""
+"""Up to the block that the operator trusts nothing of agreement is taken: former validators vote as well."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 
 from consensus.blocks import Block
+from consensus.certificates import votes_of
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.checks import Checks
 from prsm_node.consensus_host.inbound import Inbound
@@ -20,22 +21,38 @@ class Faults:
     def __init__(self) -> None:
         self.named: list[tuple[int, str]] = []
 
-    def checked(self, link: int, signatures: int) -> None:
-        """Nothing is charged here."""
-
     def fault(self, link: int, reason: str) -> None:
         self.named.append((link, reason))
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-async def test_a_certified_block_off_the_trusted_chain_is_its_peers_fault(trusted: bool) -> None:
+class Host:
+    """Takes what is fed."""
+
+    def __init__(self, network: bytes) -> None:
+        self.checks = Checks(network)
+        self.fed: list[object] = []
+        wants = dict.fromkeys(("wants_proposal", "wants_certificate"), lambda _: True)
+        chain = SimpleNamespace(validators=lambda height: SET)
+        self.replica = SimpleNamespace(chain=chain, height=SimpleNamespace(height=5), **wants)
+
+    def feed(self, happened: object) -> None:
+        self.fed.append(happened)
+
+    def vote_received(self, link: int, vote: object) -> None:
+        self.fed.append(vote)
+
+
+@pytest.mark.parametrize("follows", [True, False])
+async def test_below_the_trusted_block_well_certified_blocks_and_votes_are_passed_over(follows: bool) -> None:
     made = genesis("trust", 1, [(key.public, 1, f"node{n}") for n, key in enumerate(KEYS)], [])
     block = Block(5, bytes(32), 2, KEYS[0].public, (), (), bytes(32), SET.hash)
-    chain = SimpleNamespace(validators=lambda height: SET)
-    host = SimpleNamespace(replica=SimpleNamespace(chain=chain), checks=Checks(made.hash))
-    faults = Faults()
+    host, faults = Host(made.hash), Faults()
     inbound = Inbound(
-        cast(Any, host), BatchStore(), cast(Any, None), cast(Any, faults), trusts=lambda _: trusted
+        cast(Any, host), BatchStore(), cast(Any, None), cast(Any, faults), follows=lambda height: follows
     )
-    assert inbound.decided(LINK, Committed(block, signed(made, block, 3))) is trusted
-    assert faults.named == ([] if trusted else [(LINK, "committed.untrusted")])
+    certificate = signed(made, block, 3)
+    inbound.on_committed(LINK, [Committed(block, certificate)])
+    inbound.on_certificates(LINK, [certificate])
+    inbound.on_votes(LINK, list(votes_of(certificate)))
+    assert len(host.fed) == (2 + 3 if follows else 0)
+    assert faults.named == [], "whoever takes part in agreement at its tip is not to blame"

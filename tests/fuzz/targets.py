@@ -235,7 +235,8 @@ TARGETS: dict[str, Target] = {
     "answer_authored": Target(
         sessions.decode_authored, UNREADABLE, sessions.encode_authored, (sessions.encode_authored(None),)
     ),
-    "answer_blocks": _msgpack(answers.decode_synced, ()),
+    "answer_blocks": _msgpack(answers.decode_blocks, ()),
+    "answer_headers": _msgpack(answers.decode_headers, ()),
     "transaction": Target(decode_transaction, (MalformedTransaction,), _encode, (_transaction(),)),
     "body": Target(_body, (), None, (_encode([_transaction()]),)),
     "control_request": Target(

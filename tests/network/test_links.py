@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from prsm_node.errors import OperatorError
-from prsm_node.network.asking import Busy, PeerFault
+from prsm_node.network.asking import Busy, NotFound, PeerFault
 from prsm_node.network.link import Link
 from prsm_node.network.links import Links
 from prsm_node.wire.frames import encode_message
@@ -16,6 +16,7 @@ from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import (
     BatchWanted,
     BlocksWanted,
+    BlockWanted,
     GenesisWanted,
     SequenceWanted,
     SessionProof,
@@ -221,6 +222,8 @@ async def test_questions_are_answered_in_parts_refused_and_timed_out() -> None:
         assert await second.links.ask(link, GenesisWanted(), 5) == b"genesis"
         assert await second.links.ask(link.number, BlocksWanted(1, 64), 5) == large
         assert await second.links.ask(link.node_key, BatchWanted(bytes(32)), 5) == b""
+        with pytest.raises(NotFound):
+            await second.links.ask(link, BlockWanted(1, bytes(32)), 5)
         with pytest.raises(Busy):
             await second.links.ask(link, SignedWanted(bytes(32)), 5)
         with pytest.raises(PeerFault, match=r"no answer to SequenceWanted within 0\.1 s"):

@@ -1,282 +1,316 @@
-"""Block sync with peers that lie: about their height, about batches, in bytes that nobody can read."""
+"""Block sync among peers that lie, stall and lag: what is executed is the chain, in bounded time, and who
+harmed is named."""
 
-from hashlib import sha256
+from collections.abc import Callable
 
 import msgspec
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
-from consensus.blocks import Block, Tip
-from consensus.certificates import Certificate
-from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_digest
-from consensus.signing import SignedKind, signed_prefix
-from consensus.votes import VoteKind
+from consensus.dissemination.batches import EMPTY_LANE
 from prsm_node.consensus_host.answers import SyncedBlock
 from prsm_node.consensus_host.outbox import Refusal
-from prsm_node.identity.addresses import address_of
 from prsm_node.identity.ed25519 import SigningKey
-from prsm_node.ledger.transactions import Transfer, unsigned_bytes, with_signature
-from prsm_node.mempool.bodies import VerifiedCache, check_body
-from prsm_node.sync.blocks import DOUBT_S, BlockSync, fixed
-from prsm_node.verification.verifier import InlineVerifier
-from prsm_node.wire.kinds import Kind
-from prsm_node.wire.payloads import Batch, Committed, Wanted
-from tests.storage.made_chain import address, transfer
+from prsm_node.network.scores import COST, COST_OTHER
+from prsm_node.sync.blocks import DOUBT_S, BlockSync
+from prsm_node.sync.lookahead import AHEAD_BLOCKS_MAX, fixed
+from prsm_node.wire.payloads import BlocksWanted, Committed, HeadersWanted
+from tests.sync.chains import FIRST_SET, KEYS, Follower, MadeChain, certified, sealed, serves
+from tests.sync.peers import Behaviour, Peers, gives, stalls
 
-NETWORK = bytes(32)
-AUTHOR = b"a" * 32
-LIAR, HONEST = 1, 2
+BLOCKS = 200
+CHAIN = MadeChain(BLOCKS)
+RIVAL = MadeChain(BLOCKS, salt=7)
+"""Certified by the same validators: what former ones could sign."""
+HONEST = 9
 TOO_DEEP = b"\x91" * 100_000
 
 
-def batch(sequence: int, parent: bytes, body: bytes) -> Batch:
-    return Batch(BatchHeader(AUTHOR, sequence, parent, sha256(body).digest(), b"s" * 64), body)
-
-
-FIRST = batch(1, EMPTY_LANE, b"\x91\xc4\x01a")
-SECOND = batch(2, batch_digest(FIRST.header), b"\x91\xc4\x01b")
-
-
-def block(height: int, *batches: Batch) -> Committed:
-    tips = tuple(Tip(b.header.author, b.header.sequence, batch_digest(b.header)) for b in batches[-1:])
-    made = Block(height, bytes(32), height, AUTHOR, tips, (), bytes(32), bytes(32))
-    return Committed(made, Certificate(VoteKind.PRECOMMIT, height, 0, bytes(32), ()))
-
-
-def answer(*batches: Batch, of: tuple[Batch, ...] | None = None) -> bytes:
-    return msgspec.msgpack.encode((SyncedBlock(block(1, *(batches if of is None else of)), batches),))
-
-
-class Peers:
-    """An outbox whose peers answer as they were told, and what they were blamed for."""
-
-    def __init__(self, **answers: bytes | None) -> None:
-        self.answers = {LIAR: answers.get("liar"), HONEST: answers.get("honest")}
-        self.faults: list[tuple[int, str]] = []
-        self.asked: list[int] = []
-
-    def links(self) -> list[int]:
-        return [LIAR, HONEST]
-
-    async def ask(self, link: int, wanted: Wanted, deadline_s: float) -> bytes | None:
-        self.asked.append(link)
-        await trio.lowlevel.checkpoint()
-        return self.answers[link]
-
-    async def request(self, link: int, wanted: Wanted, deadline_s: float) -> bytes | Refusal:
-        answer = await self.ask(link, wanted, deadline_s)
-        return Refusal.ABSENT if answer is None else answer
-
-    def checked(self, link: int, signatures: int) -> None:
-        """Nothing is charged here."""
-
-    def fault(self, link: int, reason: str) -> None:
-        self.faults.append((link, reason))
-
-    def broadcast(self, kind: Kind, message: bytes) -> None: ...
-    def send(self, link: int, kind: Kind, message: bytes) -> bool:
-        return True
-
-    def link_of(self, validator: bytes) -> int | None:
-        return None
-
-    def validator_of(self, link: int) -> bytes | None:
-        return None
-
-
-class Chain:
-    """A node at genesis that executes at once what it takes."""
-
-    def __init__(self, heights: dict[int, int]) -> None:
-        self.said = heights
-        self.height = 0
-        self.kept: list[Batch] = []
-
-    def next_height(self) -> int:
-        return self.height + 1
-
-    def executed_height(self) -> int:
-        return self.height
-
-    async def executed(self, height: int) -> None:
-        if self.height < height:
-            await trio.sleep_forever()
-
-    def decided(self, link: int, committed: Committed) -> bool:
-        return True
-
-    def take(self, link: int, committed: Committed) -> bool:
-        self.height = committed.block.height
-        return True
-
-    def store(self, batch: Batch) -> bool:
-        self.kept.append(batch)
-        return True
-
-    def heights(self) -> dict[int, int]:
-        return self.said
-
-    def validates(self, link: int) -> bool:
-        return False
-
-
-async def synced(chain: Chain, peers: Peers, seconds: float = 3.0) -> BlockSync:
-    async def check(link: int, batch: Batch) -> bool:
-        return chain.store(batch)
-
-    sync = BlockSync(chain, peers, check)
-    with trio.move_on_after(seconds):
-        await sync.run()
+async def synced(
+    chain: Follower, peers: Peers, until: int, within_s: float = 30.0, verify_all: bool = False
+) -> BlockSync:
+    """Run until this height is executed; it fails where that takes too long."""
+    sync = BlockSync(chain, peers, verify_all=verify_all)
+    with trio.fail_after(within_s):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chain.run)
+            nursery.start_soon(sync.run)
+            await chain.executed(until)
+            nursery.cancel_scope.cancel()
     return sync
+
+
+async def ran(chain: Follower, peers: Peers, seconds: float) -> BlockSync:
+    """Run for so long."""
+    sync = BlockSync(chain, peers)
+    with trio.move_on_after(seconds):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chain.run)
+            await sync.run()
+    return sync
+
+
+def follows(chain: Follower, truth: MadeChain) -> None:
+    """Assert that all of the truth was taken in order, and each batch of it kept."""
+    assert [taken.block for taken in chain.taken] == [item.committed.block for item in truth.items]
+    assert [b.header for b in chain.kept] == [b.header for item in truth.items for b in item.batches]
+
+
+# --- what peers may do wrong ----------------------------------------------------------------------
+
+
+def another_block(item: SyncedBlock) -> SyncedBlock:
+    block = replace(item.committed.block, state_root=b"\xff" * 32)
+    return SyncedBlock(Committed(block, item.committed.certificate), item.batches)
+
+
+def forged_certificate(item: SyncedBlock) -> SyncedBlock:
+    certificate = item.committed.certificate
+    votes = (replace(certificate.votes[0], signature=bytes(64)), *certificate.votes[1:])
+    return replace(item, committed=replace(item.committed, certificate=replace(certificate, votes=votes)))
+
+
+def too_few_votes(item: SyncedBlock) -> SyncedBlock:
+    certificate = item.committed.certificate
+    return replace(
+        item, committed=replace(item.committed, certificate=replace(certificate, votes=certificate.votes[:2]))
+    )
+
+
+def of_strangers(item: SyncedBlock) -> SyncedBlock:
+    """Well signed, but not by validators: it fits together and fails at the signatures alone."""
+    certificate = certified(item.committed.block, KEYS[4:7])
+    return replace(item, committed=replace(item.committed, certificate=certificate))
+
+
+def another_body(item: SyncedBlock) -> SyncedBlock:
+    return replace(item, batches=tuple(replace(batch, body=b"\x91\xc4\x01x") for batch in item.batches))
+
+
+def without_batches(item: SyncedBlock) -> SyncedBlock:
+    return replace(item, batches=())
+
+
+def unsigned_batches(item: SyncedBlock) -> SyncedBlock:
+    return replace(
+        item, batches=tuple(replace(b, header=replace(b.header, signature=bytes(64))) for b in item.batches)
+    )
+
+
+def ballast(item: SyncedBlock) -> SyncedBlock:
+    return replace(item, batches=(*item.batches, sealed(FIRST_SET[1], 7, EMPTY_LANE, b"\x90")))
+
+
+LIES: dict[str, tuple[Callable[[SyncedBlock], SyncedBlock], str]] = {
+    "another block": (another_block, "sync.certificate"),
+    "forged certificate": (forged_certificate, "sync.certificate"),
+    "too few votes": (too_few_votes, "sync.certificate"),
+    "strangers' certificate": (of_strangers, "sync.certificate"),
+    "another body": (another_body, "sync.batch"),
+    "without batches": (without_batches, "sync.batch"),
+    "batches unsigned": (unsigned_batches, "sync.batch"),
+    "ballast": (ballast, "sync.batch"),
+}
+
+
+@pytest.mark.parametrize(("lie", "reason"), LIES.values(), ids=LIES)
+async def test_among_four_liars_one_honest_peer_is_enough_and_each_liar_is_soon_banned(
+    lie: Callable[[SyncedBlock], SyncedBlock], reason: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    liars = {link: serves(CHAIN, lie=lie) for link in (1, 2, 3, 4)}
+    peers = Peers(liars | {HONEST: serves(CHAIN, after_s=0.05)})
+    chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, BLOCKS))
+    await synced(chain, peers, BLOCKS, within_s=10.0)
+    follows(chain, CHAIN)
+    assert peers.blamed().keys() <= {1, 2, 3, 4}
+    assert {told for _, told in peers.faults} == {reason}
+    assert 2 * COST.get(reason, COST_OTHER) >= 100.0, "the second time it is banned"
+
+
+async def test_a_liar_costs_its_own_range_and_not_what_others_brought(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def lies_once(item: SyncedBlock) -> SyncedBlock:
+        return of_strangers(item) if item.committed.block.height == 70 else item
+
+    peers = Peers({1: serves(CHAIN, lie=lies_once), 2: serves(CHAIN), 3: serves(CHAIN)})
+    chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, BLOCKS))
+    await synced(chain, peers, BLOCKS)
+    follows(chain, CHAIN)
+    assert peers.faults in ([], [(1, "sync.certificate")])
+    asked = sum(wanted.count for _, wanted in peers.asked if isinstance(wanted, BlocksWanted))
+    assert asked <= BLOCKS + 2 * 64
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [stalls, gives(Refusal.ABSENT), gives(Refusal.GONE), gives(Refusal.BUSY), serves(CHAIN, after_s=20.0)],
+    ids=["stalled", "absent", "gone", "busy", "slow"],
+)
+async def test_peers_that_give_nothing_or_too_late_hold_up_nobody(
+    bad: Behaviour, autojump_clock: trio.testing.MockClock
+) -> None:
+    peers = Peers(dict.fromkeys((1, 2, 3), bad) | {HONEST: serves(CHAIN)})
+    chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, BLOCKS))
+    await synced(chain, peers, BLOCKS, within_s=15.0)
+    follows(chain, CHAIN)
+    assert {told for _, told in peers.faults} <= {"late_answer", "sync.unproven_height"}
+    assert HONEST not in peers.blamed()
+
+
+async def test_a_lone_peer_that_is_over_budget_at_first_is_waited_for_and_not_blamed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    free_at = trio.current_time() + 5.0
+    peers = Peers({1: serves(CHAIN, busy=lambda: trio.current_time() < free_at)})
+    chain = Follower(CHAIN, {1: BLOCKS})
+    sync = await synced(chain, peers, BLOCKS)
+    assert not peers.faults
+    assert len(peers.asked) < 40
+    assert sync.target == BLOCKS, "its word still counts"
+
+
+async def test_several_honest_peers_share_the_work(autojump_clock: trio.testing.MockClock) -> None:
+    peers = Peers({link: serves(CHAIN, after_s=0.05) for link in (1, 2, 3, 4)})
+    chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, BLOCKS))
+    await synced(chain, peers, BLOCKS)
+    assert {link for link, _ in peers.asked} == {1, 2, 3, 4}
+    assert not peers.faults
+    assert chain.most_ahead <= 3, "the replica decides no further beyond execution"
+
+
+async def test_no_more_is_fetched_ahead_than_the_window_holds(autojump_clock: trio.testing.MockClock) -> None:
+    peers = Peers({1: serves(CHAIN)})
+    chain = Follower(CHAIN, {1: 10**9})
+    sync = BlockSync(chain, peers)
+    with trio.move_on_after(5.0):
+        await sync.run()  # nothing is executed
+    greatest = max(w.from_height + w.count for _, w in peers.asked if isinstance(w, BlocksWanted))
+    assert greatest <= AHEAD_BLOCKS_MAX + 65
+
+
+@pytest.mark.parametrize("bytes_", [b"garbage", b"\xc0", b"\x90", TOO_DEEP, b"\x91\x93" + TOO_DEEP])
+async def test_an_answer_that_cannot_be_read_is_a_fault_and_no_end(
+    bytes_: bytes, autojump_clock: trio.testing.MockClock
+) -> None:
+    peers = Peers({1: gives(bytes_), HONEST: serves(CHAIN)})
+    chain = Follower(CHAIN, {1: BLOCKS, HONEST: BLOCKS})
+    await synced(chain, peers, BLOCKS)
+    assert {(link, told.partition(".")[0]) for link, told in peers.faults} == {(1, "sync")}
 
 
 async def test_a_height_that_nobody_can_show_is_doubted_and_its_teller_scored(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    peers = Peers(honest=answer())
-    chain = Chain({LIAR: 2**62, HONEST: 1})
-    sync = await synced(chain, peers)
-    assert chain.height == 1
+    peers = Peers({1: gives(Refusal.ABSENT), HONEST: serves(CHAIN)})
+    chain = Follower(CHAIN, {1: 2**62, HONEST: BLOCKS})
+    sync = await ran(chain, peers, 5.0)
+    assert chain.executed_height() == BLOCKS
     assert not sync.syncing
-    assert peers.faults == [(LIAR, "sync.unproven_height")]
-    assert peers.asked.count(LIAR) == 1
+    assert peers.faults == [(1, "sync.unproven_height")]
     await trio.sleep(DOUBT_S)
     assert sync.syncing, "it may have been slow: it is asked again later"
 
 
-@pytest.mark.parametrize(
-    "lie",
-    [
-        answer(FIRST, Batch(SECOND.header, b"another body"), of=(FIRST, SECOND)),
-        answer(FIRST, batch(7, EMPTY_LANE, b"ballast"), of=(FIRST,)),
-        answer(FIRST, FIRST, of=(FIRST,)),
-        answer(FIRST, of=()),
-    ],
-    ids=["another body", "ballast", "twice", "of no lane"],
-)
-async def test_batches_that_a_block_does_not_fix_are_not_kept(
-    lie: bytes, autojump_clock: trio.testing.MockClock
+# --- sets, trust, forks ---------------------------------------------------------------------------
+
+
+def changing(height: int) -> tuple[SigningKey, ...]:
+    return FIRST_SET if height < 50 else tuple(KEYS[2:6]) if height < 120 else tuple(KEYS[3:7])
+
+
+async def test_a_chain_whose_set_changes_is_followed_by_the_sets_that_its_headers_name(
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
-    peers, chain = Peers(liar=lie, honest=answer(FIRST, SECOND)), Chain({LIAR: 2, HONEST: 1})
-    await synced(chain, peers, 2.0)
-    assert (LIAR, "sync.batch") in peers.faults
-    assert chain.kept == [FIRST, SECOND]
-    assert chain.height == 1
+    truth = MadeChain(BLOCKS, changing)
+    peers = Peers({1: serves(truth), 2: serves(truth)})
+    chain = Follower(truth, {1: BLOCKS, 2: BLOCKS})
+    await synced(chain, peers, BLOCKS)
+    follows(chain, truth)
+    assert not peers.faults
 
 
-@pytest.mark.parametrize("bytes_", [b"garbage", b"\xc0", TOO_DEEP, b"\x91\x93" + TOO_DEEP])
-async def test_an_answer_that_cannot_be_read_is_a_fault_and_no_end(
-    bytes_: bytes, autojump_clock: trio.testing.MockClock
+async def test_a_rival_history_below_the_trusted_block_is_refused_before_any_of_it_is_executed(
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
-    peers, chain = Peers(liar=bytes_, honest=answer(FIRST)), Chain({LIAR: 2, HONEST: 1})
-    await synced(chain, peers, 2.0)
-    assert (LIAR, "sync.unreadable") in peers.faults
-    assert chain.height == 1
+    peers = Peers({1: serves(RIVAL), 2: serves(RIVAL)})
+    chain = Follower(CHAIN, {1: BLOCKS, 2: BLOCKS}, trusted=150)
+    await ran(chain, peers, 20.0)
+    assert chain.taken == []
+    assert chain.kept == []
+    assert chain.refusals > 0
+    assert {told for _, told in peers.faults} == {"sync.untrusted"}
+    assert all(isinstance(wanted, HeadersWanted) for _, wanted in peers.asked), "not one block was asked for"
 
 
-def test_a_block_fixes_its_batches_down_the_lane_and_no_others() -> None:
-    ordered = block(1, FIRST, SECOND).block
-    assert fixed(ordered, (FIRST, SECOND))
-    assert fixed(ordered, (SECOND,)), "the first may be of the block before"
-    assert not fixed(ordered, (FIRST,)), "nothing leads to it"
+async def test_among_rivals_the_way_to_the_trusted_block_is_found_and_followed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    peers = Peers({1: serves(RIVAL), 2: serves(RIVAL), HONEST: serves(CHAIN, after_s=0.1)})
+    chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, BLOCKS), trusted=150)
+    await synced(chain, peers, 150)
+    assert [taken.block for taken in chain.taken[:150]] == [i.committed.block for i in CHAIN.items[:150]]
+    assert HONEST not in peers.blamed()
+    # Below the trusted block a rival's blocks do not even fit; above it nothing but trust tells them apart.
+    assert {told for _, told in peers.faults} <= {"sync.untrusted", "sync.block"}
+
+
+async def test_two_certified_blocks_at_one_height_are_handed_on_and_nobody_is_blamed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    peers = Peers({1: serves(RIVAL)})
+    chain = Follower(CHAIN, {1: BLOCKS})
+    chain.taken = [item.committed for item in CHAIN.items[:63]]
+    await ran(chain, peers, 3.0)
+    assert len(chain.taken) == 63
+    assert chain.forks, "the replica sees it, and halts"
+    assert chain.forks[0].block.height == 64
+    assert not peers.faults
+
+
+# --- signatures in batches ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verify_all", [False, True])
+async def test_batches_are_checked_whole_near_the_tip_or_everywhere(
+    verify_all: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    truth = MadeChain(9)
+    peers, chain = Peers({1: serves(truth)}), Follower(truth, {1: 9})
+    await synced(chain, peers, 9, verify_all=verify_all)
+    follows(chain, truth)
+    below = [] if verify_all else [3, 6]
+    assert [b.header.sequence * 3 for b in chain.unchecked] == below, (
+        "of 9 no later header certifies the root"
+    )
 
 
 async def test_a_decided_block_whose_batches_are_lacking_gets_them_from_who_executed_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    decided = block(1, FIRST, SECOND)
-    peers = Peers(liar=answer(FIRST, of=(FIRST, SECOND)), honest=answer(FIRST, SECOND))
-    chain = Chain({LIAR: 1, HONEST: 1})
-    chain.next_height = lambda: 2  # type: ignore[method-assign]
-
-    async def check(link: int, batch: Batch) -> bool:
-        return chain.store(batch)
-
-    sync = BlockSync(chain, peers, check)
-    with trio.move_on_after(1.0):
+    liars = {1: serves(CHAIN, lie=another_body), 2: serves(CHAIN, lie=another_block), 3: gives(b"\xc0")}
+    peers = Peers(liars | {HONEST: serves(CHAIN)})
+    chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, 3))
+    chain.taken = [item.committed for item in CHAIN.items[:3]]
+    sync = BlockSync(chain, peers)
+    with trio.move_on_after(5.0):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sync.run)
-            sync.lack(decided.block)
+            sync.lack(CHAIN.block(3))
             await trio.sleep_forever()
-    assert [batch.header for batch in chain.kept[-2:]] == [FIRST.header, SECOND.header]
+    assert CHAIN.items[2].batches[0] in chain.kept
+    assert HONEST not in peers.blamed()
+    assert {link for link, _ in peers.faults} <= {1, 2, 3}
 
 
-async def test_batches_of_another_block_than_the_decided_one_are_not_kept(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    peers = Peers(liar=answer(FIRST, SECOND), honest=None)
-    chain = Chain({LIAR: 1})
-    chain.next_height = lambda: 2  # type: ignore[method-assign]
-
-    async def check(link: int, batch: Batch) -> bool:
-        return chain.store(batch)
-
-    sync = BlockSync(chain, peers, check)
-    with trio.move_on_after(1.0):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sync.run)
-            sync.lack(block(1, FIRST).block)
-            await trio.sleep_forever()
-    assert chain.kept == []
-    assert (LIAR, "sync.batch") in peers.faults
-
-
-class NoAccounts:
-    fee_min = 1
-    nonce_window = 10
-
-    def account(self, address: bytes) -> None:
-        return None
-
-
-def three_blocks(first: Batch) -> bytes:
-    """An answer whose first block lies below two certified ones."""
-    items = (SyncedBlock(block(1, first), (first,)), SyncedBlock(block(2), ()), SyncedBlock(block(3), ()))
-    return msgspec.msgpack.encode(items)
-
-
-@pytest.mark.parametrize("verify_all", [False, True])
-async def test_a_forged_signature_below_a_certified_header_is_refused_if_all_are_verified(
-    verify_all: bool, autojump_clock: trio.testing.MockClock
-) -> None:
-    unsigned = transfer(address(1), 0, (address(2), 1))
-    forged = batch(1, EMPTY_LANE, msgspec.msgpack.encode([unsigned]))
-    peers, chain = Peers(liar=three_blocks(forged)), Chain({LIAR: 3})
-
-    async def check(link: int, batch: Batch) -> bool:
-        verdict = await check_body(batch.body, NoAccounts(), InlineVerifier(NETWORK), VerifiedCache())
-        if not verdict.good:
-            peers.fault(link, f"batch.body: {verdict.fault.name.lower()}")
-        return verdict.good
-
-    sync = BlockSync(chain, peers, check, verify_all=verify_all)
-    with trio.move_on_after(2.0):
-        await sync.run()
-    if verify_all:
-        assert (LIAR, "batch.body: wrong_signature") in peers.faults
-        assert chain.height == 0
-    else:
-        assert chain.kept == [forged]
-        assert chain.height == 3
-
-
-async def test_a_well_signed_batch_below_a_certified_header_is_taken_if_all_are_verified(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    key = SigningKey.from_seed(bytes(32))
-    content = unsigned_bytes(address_of(key.public), 0, 1_000, (Transfer(address(2), 1),), b"")
-    signed = with_signature(content, key.sign(signed_prefix(NETWORK, SignedKind.TRANSACTION) + content))
-    good = batch(1, EMPTY_LANE, msgspec.msgpack.encode([signed]))
-    peers, chain = Peers(liar=three_blocks(good)), Chain({LIAR: 3})
-
-    async def check(link: int, batch: Batch) -> bool:
-        verdict = await check_body(batch.body, NoAccounts(), InlineVerifier(NETWORK), VerifiedCache())
-        return verdict.good and chain.store(batch)
-
-    sync = BlockSync(chain, peers, check, verify_all=True)
-    with trio.move_on_after(2.0):
-        await sync.run()
-    assert chain.kept == [good]
-    assert chain.height == 3
-    assert not peers.faults
+def test_a_block_fixes_its_batches_down_the_lane_and_no_others() -> None:
+    first = CHAIN.items[2].batches[0]
+    second = CHAIN.items[5].batches[0]
+    ordered = CHAIN.block(6)
+    assert fixed(ordered, (first, second))
+    assert fixed(ordered, (second,)), "the first may be of the block before"
+    assert not fixed(ordered, (first,)), "nothing leads to it"
+    assert not fixed(ordered, (second, second))
+    assert not fixed(ordered, (replace(second, body=msgspec.msgpack.encode([b"other"])),))
