@@ -100,8 +100,8 @@ class Scenario(Data, frozen=True):
     calm_bound_ms: Ms = 15_000
     """All honest decide new blocks within this time after the last fault has healed.
 
-    What was lost goes again after 2 s at most, and each round after it that a faulty proposer spoils takes 1 to
-    3 s, with as many of those in a row as the rotation puts together: the slowest of 1,300 seeds of the
+    What was lost goes again after 2 s at most, and each round after it that a faulty proposer spoils takes 1
+    to 3 s, with as many of those in a row as the rotation puts together: the slowest of 1,300 seeds of the
     scenarios with plain links took 8.5 s. Where messages take up to a second, all takes longer.
     """
     batch_every_ms: Ms = 300
