@@ -44,6 +44,10 @@ class Conduct:
         `host`: the IP address that the node was seen at, "" for unknown; `validator`: of the set.
         """
         now = self._clock()
+        if self.bans.node_banned(node_key, now):
+            # The rest of what it sent before: one offence, however many messages a frame has.
+            self.scores.faults[reason] += 1
+            return True
         if not self.scores.fault(node_key, reason, now):
             return False
         for ban in self.bans.ban_node(node_key, reason, host, validator, now, self._now_ms()):

@@ -25,11 +25,14 @@ class HostilePeer:
     Args:
         network: the genesis hash.
         validator: a key to prove in the greeting; None claims none.
+        key: the node key; None makes one.
     """
 
-    def __init__(self, network: bytes, validator: SigningKey | None = None) -> None:
+    def __init__(
+        self, network: bytes, validator: SigningKey | None = None, key: SigningKey | None = None
+    ) -> None:
         self.network = network
-        self.key = SigningKey.generate()
+        self.key = key or SigningKey.generate()
         self.sealer = FrameSealer(network, self.key)
         self.came: list[Frame] = []
         self.gone = trio.Event()

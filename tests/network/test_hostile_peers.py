@@ -89,6 +89,17 @@ async def test_who_sends_bad_frames_again_and_again_is_banned_for_a_while() -> N
             assert len(node.links.links()) == 1
 
 
+async def test_a_frame_full_of_offences_is_one_ban_and_not_as_many() -> None:
+    async with running() as nursery:
+        node = await start(nursery, 1, config(heartbeat_s=5))
+        async with Rogue(9).linked(node) as rogue:
+            unasked = [Response(number, Outcome.FOUND, 0, 1, b"") for number in range(1, 101)]
+            await rogue.write(on_stream(rogue.seal(Kind.RESPONSE, *unasked)))
+            await until(lambda: node.down)
+        assert node.links.scores.faults["unasked_response"] == 100
+        assert [ban.offences for ban in node.links.conduct.banned()] == [1]
+
+
 async def test_a_flood_is_cut_to_the_rate_of_its_kind_and_ends_in_a_ban() -> None:
     rules = KINDS[Kind.REQUEST]
     async with running() as nursery:
