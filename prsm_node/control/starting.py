@@ -1,11 +1,10 @@
 """What commands hear while a node fetches a snapshot: how far it is. All else waits for its state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
 
-from prsm_node.control.methods import METHODS
 from prsm_node.control.protocol import ControlError
 from prsm_node.control.server import Emit, Handlers, Method
 from prsm_node.control.views import StatusView
@@ -32,5 +31,22 @@ def handlers(told: Callable[[], StatusView], end: Callable[[], bool]) -> Handler
     async def refuse(_: _Anything, emit: Emit) -> object:
         raise ControlError("starting", NOT_YET)
 
-    table = {name: Method(_Anything, refuse) for name in METHODS}
-    return {**table, "status": Method(_Anything, status), "stop": Method(_Anything, stop)}
+    table = {"status": Method(_Anything, status), "stop": Method(_Anything, stop)}
+    return _OrElse(table, Method(_Anything, refuse))
+
+
+class _OrElse(Mapping[str, Method]):
+    """A table with one answer to every other name."""
+
+    def __init__(self, table: Handlers, otherwise: Method) -> None:
+        self._table = table
+        self._otherwise = otherwise
+
+    def __getitem__(self, name: str) -> Method:
+        return self._table.get(name, self._otherwise)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)

@@ -1,12 +1,11 @@
 """How far taking a snapshot over is: for logs, `status` and a person at a terminal."""
 
-from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
 
-RATE_OVER_S = 5.0
+from prsm_node.sync.progress import Progress as Rate
 
 
 class Phase(StrEnum):
@@ -53,36 +52,27 @@ class Progress:
         self._clock = clock
         self._phase = Phase.LOOKING
         self._height = self._done = self._total = self._resumed = 0
-        self._began = 0.0
-        self._marks: deque[tuple[float, int]] = deque()
-        """(when, done) of the last seconds."""
+        self._rate = Rate()
 
     def enter(self, phase: Phase, height: int, total: int, done: int = 0) -> None:
         """A phase begins: so many bytes of `total` are done."""
         self._phase, self._height, self._total, self._done = phase, height, total, done
         if phase is Phase.FETCHING:
             self._resumed = done
-        self._began = self._clock()
-        self._marks.clear()
-        self._marks.append((self._began, done))
+        self._rate.begin()
+        self._rate.note(self._clock(), done)
 
     def reach(self, done: int) -> None:
         """So many bytes of this phase are done."""
         self._done = done
-        now = self._clock()
-        self._marks.append((now, done))
-        while len(self._marks) > 2 and self._marks[1][0] <= now - RATE_OVER_S:
-            self._marks.popleft()
+        self._rate.note(self._clock(), done)
 
     def add(self, size: int) -> None:
         self.reach(self._done + size)
 
     def view(self) -> ProgressView:
-        when, done = self._marks[0] if self._marks else (0.0, 0)
-        seconds = self._clock() - when
-        rate = (self._done - done) / seconds if seconds > 0 and self._marks else 0.0
-        left = (self._total - self._done) / rate if rate > 0 and self._total else None
+        now = self._clock()
+        left = self._rate.seconds_left(now, self._done, self._total - self._done) if self._total else None
         fetching = self._phase is Phase.FETCHING
-        return ProgressView(
-            self._phase, self._height, self._done, self._total, rate if fetching else 0.0, left, self._resumed
-        )
+        rate = self._rate.per_second(now, self._done) if fetching else 0.0
+        return ProgressView(self._phase, self._height, self._done, self._total, rate, left, self._resumed)
