@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from consensus.simulation.network import Pair, shaped
-from consensus.simulation.scenario import Links
+from consensus.simulation.scenario import Links, Shape
 from consensus.simulation.schedule import Crash, Cut, Fault, Jump, Place, Schedule, Seal, Slow
 
 
@@ -110,8 +110,8 @@ class Faults:
         cluster = self._cluster
         cluster.network.heal()
         cluster.network.cut(shaped(fault.shape, list(fault.members)))
-        names = " ".join(cluster.all[member].name for member in fault.members)
-        cluster.record("cut", None, f"{fault.shape}: {names}")
+        names = [cluster.all[member].name for member in fault.members]
+        cluster.record("cut", None, f"{fault.shape}: {_told(fault.shape, names)}")
         self._cuts += 1
         this = self._cuts
 
@@ -149,3 +149,11 @@ class Faults:
             victim.disk.slowed = 1
 
         self._cluster.at(fault.for_ms, quick)
+
+
+def _told(shape: Shape, names: list[str]) -> str:
+    """Who is on which side."""
+    if shape == "ring":
+        return " ".join(names)
+    first = 1 if shape == "one" else (len(names) + 1) // 2
+    return f"{' '.join(names[:first])} | {' '.join(names[first:])}"

@@ -1,27 +1,30 @@
 """`prsm-node simulate`: attack a cluster of replicas, seed after seed, in virtual time."""
 
 import re
-import sys
-import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from consensus.simulation.run import Verdict, simulate
+from consensus.simulation.run import Verdict, play
 from consensus.simulation.scenario import Scenario, scenario_of
-from consensus.simulation.timeline import lines
+from consensus.simulation.schedule import schedule_of
+from prsm_node.cli import simulate_files as files
 from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_fields, print_json, say
+from prsm_node.cli.simulate_progress import Bar
 from prsm_node.errors import OperatorError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SHIPPED = (PACKAGE / "scenarios", PACKAGE.parent / "configs" / "scenarios")
 """In an installed wheel, and in a clone."""
-PROGRESS_S = 1.0
-FAILURES_SHOWN = 10
+SEEDS = "0..99"
+SCENARIO = "mixed"
+FAILURES_TOLD = 10
+SHRUNK_MAX = 3
+"""Failing seeds that are shrunk: the first to break each promise, and so many promises at most."""
 
 
 def run(
@@ -29,77 +32,160 @@ def run(
         int | None, typer.Option(help="Validators; drawn by the seed if not given.", min=1, max=31)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="One seed, with its timeline in a file.", min=0)] = None,
-    seeds: Annotated[str, typer.Option(metavar="A..B", help="These seeds, both ends included.")] = "0..99",
-    scenario: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="A shipped scenario, or a TOML file.")
-    ] = "mixed",
-    jobs: Annotated[int, typer.Option(help="Processes that share the seeds.", min=1, max=256)] = 1,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where timelines go; here if not given.")
+    seeds: Annotated[
+        str | None, typer.Option(metavar="A..B", help=f"These seeds, both included; {SEEDS} if not given.")
     ] = None,
+    scenario: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help=f"A shipped scenario or a TOML file, else {SCENARIO}."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes that share the seeds.", min=1, max=256)] = 1,
+    steps: Annotated[
+        int | None, typer.Option(help="Stop each run after so many steps, to halve towards a fault.", min=1)
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Run the schedule that a failing seed was shrunk to.")
+    ] = None,
+    diagram: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the run that --seed or --replay names, as HTML.")
+    ] = None,
+    shrink: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long to shrink a failing seed; 0: not.", min=0)
+    ] = 60.0,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where timelines, diagrams and schedules go.")
+    ] = Path(),
     json: JsonFlag = False,
 ) -> int:
     """Attack a cluster of replicas in virtual time.
 
     Each seed draws a cluster, its faulty members and what befalls them, and is checked at every step. A seed
-    that breaks a promise is printed with the command that replays it, and its timeline is written. Exit code
-    1 then.
+    that breaks a promise is printed with the command that replays it, and shrunk to a short schedule; its
+    timeline and a diagram of who sent what to whom are written. Exit code 1 then.
     """
-    plan = load(scenario)
-    first, last = (seed, seed) if seed is not None else _range(seeds)
-    verdicts, failed = [], []
-    started = shown = time.monotonic()
-    for verdict in verdicts_of(plan, range(first, last + 1), nodes, jobs):
+    given = {"--nodes": nodes, "--seed": seed, "--seeds": seeds, "--scenario": scenario}
+    _check(given, replay, diagram)
+    out.mkdir(parents=True, exist_ok=True)
+    if replay is not None:
+        return _replay(replay, steps, diagram, out, json)
+    attack = _Attack(scenario or SCENARIO, nodes, steps, shrink, out)
+    first, last = (seed, seed) if seed is not None else _range(seeds or SEEDS)
+    bar = Bar(last - first + 1)
+    verdicts: list[Verdict] = []
+    telling_s = 0.0
+    for verdict in verdicts_of(attack.plan, range(first, last + 1), nodes, jobs, steps):
         verdicts.append(verdict)
         if verdict.violation is not None:
-            failed.append(verdict)
-            if len(failed) <= FAILURES_SHOWN:
-                _tell(verdict, plan, scenario, nodes, out or Path())
-        if time.monotonic() - shown >= PROGRESS_S:
-            shown = time.monotonic()
-            _progress(len(verdicts), last - first + 1, len(failed), shown - started)
-    elapsed = max(time.monotonic() - started, 1e-9)
-    if seed is not None and not failed:
-        say(f"the timeline of seed {seed} is in {_write(plan, seed, nodes, out or Path())}")
-    delivered = sum(verdict.delivered for verdict in verdicts)
-    recovered = sorted(v.recovered_ms for v in verdicts if v.recovered_ms >= 0)
+            bar.clear()
+            before_s = bar.elapsed_s
+            attack.failed(verdict)
+            telling_s += bar.elapsed_s - before_s
+        rate = len(verdicts) / max(bar.elapsed_s - telling_s, 1e-9)
+        left = (last - first + 1 - len(verdicts)) / rate
+        count = f"{len(verdicts)} of {last - first + 1} seeds, {len(attack.failures)} failed"
+        bar.show(len(verdicts), f"{count}, {rate:.1f} seeds/s, {left:.0f} s left")
+    bar.clear()
+    running_s = bar.elapsed_s - telling_s
+    if seed is not None:
+        attack.look(seed, diagram)
+    _print(attack, verdicts, max(running_s, 1e-9), json)
+    return 1 if attack.failures else 0
+
+
+class _Attack:
+    """What is done with the seeds that fail."""
+
+    def __init__(self, name: str, nodes: int | None, steps: int | None, shrink_s: float, out: Path) -> None:
+        self.name, self.plan = name, load(name)
+        self.failures: list[dict[str, Any]] = []
+        self._nodes, self._steps, self._shrink_s, self._out = nodes, steps, shrink_s, out
+        self._shrunk: dict[str | None, int] = {}
+
+    def failed(self, verdict: Verdict) -> None:
+        """Say so, and write what happened; of many, only count the later ones."""
+        nodes = f" --nodes {self._nodes}" if self._nodes else ""
+        again = f"prsm-node simulate --scenario {self.name} --seed {verdict.seed}{nodes}"
+        failure: dict[str, Any] = {
+            "seed": verdict.seed,
+            "promise": verdict.promise,
+            "violation": verdict.violation,
+            "replay": again,
+        }
+        self.failures.append(failure)
+        if len(self.failures) > FAILURES_TOLD:
+            return
+        say(f"seed {verdict.seed} broke a promise: {verdict.violation}")
+        say(f"  replay:   {again}")
+        short = None
+        if verdict.promise not in self._shrunk and len(self._shrunk) < SHRUNK_MAX:
+            self._shrunk[verdict.promise] = verdict.seed
+            short = files.shrunk(self.plan, verdict.seed, self._nodes, self._shrink_s)
+        written = files.of_failure(schedule_of(self.plan, verdict.seed, self._nodes), short, self._out)
+        failure |= {"timeline": str(written.timeline), "diagram": str(written.diagram)}
+        say(f"  timeline: {written.timeline}")
+        if short is not None:
+            failure |= {"schedule": str(written.schedule), "events": short.events()}
+            say(f"  shrunk:   {short.events()} events; prsm-node simulate --replay {written.schedule}")
+        say(f"  diagram:  {written.diagram}")
+
+    def look(self, seed: int, diagram: Path | None) -> None:
+        """Write what happened in one seed, which may have kept every promise."""
+        traced = play(schedule_of(self.plan, seed, self._nodes), trace=True, steps=self._steps)
+        if not self.failures:
+            path = files.write_timeline(traced, self._out / f"simulate-{seed}.txt")
+            say(f"the timeline of seed {seed} is in {path}")
+        if diagram is not None:
+            say(f"its diagram is in {files.write_diagram(traced, diagram)}")
+
+
+def _check(given: Mapping[str, object], replay: Path | None, diagram: Path | None) -> None:
+    """Raise OperatorError where options do not go together."""
+    if given["--seed"] is not None and given["--seeds"] is not None:
+        raise OperatorError("--seed and --seeds are both given; give one of them")
+    also = next((name for name, value in given.items() if value is not None), None)
+    if replay is not None and also is not None:
+        raise OperatorError(f"--replay {replay} says all that is run; leave {also} out")
+    if diagram is not None and replay is None and given["--seed"] is None:
+        raise OperatorError("--diagram draws one run; say which with --seed or --replay")
+
+
+def _replay(path: Path, steps: int | None, diagram: Path | None, out: Path, json: bool) -> int:
+    """Run a schedule from its file."""
+    schedule = files.schedule_in(path)
+    traced = play(schedule, trace=True, steps=steps)
+    verdict = traced.verdict
+    timeline = files.write_timeline(traced, out / f"{path.stem}-replay.txt")
+    say(f"the timeline is in {timeline}")
+    if diagram is not None:
+        say(f"the diagram is in {files.write_diagram(traced, diagram)}")
     if json:
         print_json(
             {
-                "scenario": scenario,
-                "seeds": len(verdicts),
-                "failed": [
-                    {
-                        "seed": v.seed,
-                        "promise": v.promise,
-                        "violation": v.violation,
-                        "replay": _replay(scenario, v.seed, nodes),
-                    }
-                    for v in failed
-                ],
-                "heights": sum(v.height for v in verdicts),
-                "messages": delivered,
-                "virtual_ms": sum(v.virtual_ms for v in verdicts),
-                "recovery_max_ms": recovered[-1] if recovered else None,
-                "seeds_per_s": round(len(verdicts) / elapsed, 2),
-                "messages_per_s": round(delivered / elapsed),
+                "schedule": str(path),
+                "events": schedule.events(),
+                "nodes": verdict.nodes,
+                "promise": verdict.promise,
+                "violation": verdict.violation,
+                "height": verdict.height,
+                "messages": verdict.delivered,
+                "steps": verdict.steps,
+                "virtual_ms": verdict.virtual_ms,
+                "timeline": str(timeline),
             }
         )
     else:
-        worst = (
-            f"{recovered[len(recovered) // 2]} ms at p50, {recovered[-1]} ms at most" if recovered else "-"
-        )
+        told = verdict.violation or "every promise was kept"
+        if verdict.violation is None and schedule.promise is not None:
+            told += f", where it broke before: {schedule.promise}"
         print_fields(
             [
-                ("scenario", f"{scenario}: {plan.about}" if plan.about else scenario),
-                ("seeds", f"{len(verdicts)}, {len(failed)} broke a promise"),
-                ("blocks", sum(v.height for v in verdicts)),
-                ("messages", f"{delivered}, {delivered / elapsed:,.0f} a second"),
-                ("calm to new blocks", worst),
-                ("speed", f"{len(verdicts) / elapsed:.1f} seeds a second"),
+                ("schedule", f"{schedule.events()} events, {verdict.nodes} validators"),
+                ("faulty", ", ".join(verdict.faulty) or "none"),
+                ("ran", f"{verdict.virtual_ms} virtual ms, {verdict.steps} steps"),
+                ("verdict", told),
             ]
         )
-    return 1 if failed else 0
+    return 1 if verdict.violation is not None else 0
 
 
 def load(name: str) -> Scenario:
@@ -112,7 +198,7 @@ def load(name: str) -> Scenario:
     except FileNotFoundError:
         known = ", ".join(shipped())
         raise OperatorError(f"there is no scenario {name}; choose a TOML file or one of: {known}") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise OperatorError(f"scenario {name} can't be read: {error}") from None
 
 
@@ -121,11 +207,13 @@ def shipped() -> list[str]:
     return sorted({path.stem for at in SHIPPED for path in at.glob("*.toml")})
 
 
-def verdicts_of(plan: Scenario, seeds: range, nodes: int | None, jobs: int) -> Iterator[Verdict]:
+def verdicts_of(
+    plan: Scenario, seeds: range, nodes: int | None, jobs: int, steps: int | None = None
+) -> Iterator[Verdict]:
     """Run these seeds, each on its own, in the order of the seeds."""
     if jobs == 1 or len(seeds) == 1:
         for seed in seeds:
-            yield _verdict(plan, seed, nodes)
+            yield _verdict(plan, seed, nodes, steps)
         return
     from concurrent.futures import ProcessPoolExecutor
     from itertools import repeat
@@ -133,11 +221,11 @@ def verdicts_of(plan: Scenario, seeds: range, nodes: int | None, jobs: int) -> I
 
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         chunk = max(1, min(16, len(seeds) // (4 * jobs)))
-        yield from pool.map(_verdict, repeat(plan), seeds, repeat(nodes), chunksize=chunk)
+        yield from pool.map(_verdict, repeat(plan), seeds, repeat(nodes), repeat(steps), chunksize=chunk)
 
 
-def _verdict(plan: Scenario, seed: int, nodes: int | None) -> Verdict:
-    return simulate(plan, seed, nodes)[0]
+def _verdict(plan: Scenario, seed: int, nodes: int | None, steps: int | None) -> Verdict:
+    return play(schedule_of(plan, seed, nodes), steps=steps).verdict
 
 
 def _range(text: str) -> tuple[int, int]:
@@ -147,28 +235,33 @@ def _range(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _replay(scenario: str, seed: int, nodes: int | None) -> str:
-    return f"prsm-node simulate --scenario {scenario} --seed {seed}" + (f" --nodes {nodes}" if nodes else "")
-
-
-def _write(plan: Scenario, seed: int, nodes: int | None, out: Path) -> Path:
-    """Run a seed again, and write what happens in it."""
-    verdict, events = simulate(plan, seed, nodes, trace=True)
-    path = out / f"simulate-{seed}.txt"
-    path.write_text("\n".join(lines(verdict, events)) + "\n", encoding="utf-8")
-    return path
-
-
-def _tell(verdict: Verdict, plan: Scenario, scenario: str, nodes: int | None, out: Path) -> None:
-    path = _write(plan, verdict.seed, nodes, out)
-    say(f"seed {verdict.seed} broke a promise: {verdict.violation}")
-    say(f"  replay:   {_replay(scenario, verdict.seed, nodes)}")
-    say(f"  timeline: {path}")
-
-
-def _progress(done: int, total: int, failed: int, elapsed_s: float) -> None:
-    end = "\r" if sys.stderr.isatty() else "\n"
-    rate = done / elapsed_s
-    left = (total - done) / rate
-    line = f"{done} of {total} seeds, {failed} failed, {rate:.1f} seeds/s, {left:.0f} s left "
-    print(line, end=end, file=sys.stderr, flush=True)
+def _print(attack: _Attack, verdicts: Sequence[Verdict], elapsed_s: float, json: bool) -> None:
+    delivered = sum(verdict.delivered for verdict in verdicts)
+    recovered = sorted(v.recovered_ms for v in verdicts if v.recovered_ms >= 0)
+    blocks = sum(v.height for v in verdicts)
+    if json:
+        print_json(
+            {
+                "scenario": attack.name,
+                "seeds": len(verdicts),
+                "failed": attack.failures,
+                "heights": blocks,
+                "messages": delivered,
+                "virtual_ms": sum(v.virtual_ms for v in verdicts),
+                "recovery_max_ms": recovered[-1] if recovered else None,
+                "seeds_per_s": round(len(verdicts) / elapsed_s, 2),
+                "messages_per_s": round(delivered / elapsed_s),
+            }
+        )
+        return
+    worst = f"{recovered[len(recovered) // 2]} ms at p50, {recovered[-1]} ms at most" if recovered else "-"
+    print_fields(
+        [
+            ("scenario", f"{attack.name}: {attack.plan.about}" if attack.plan.about else attack.name),
+            ("seeds", f"{len(verdicts)}, {len(attack.failures)} broke a promise"),
+            ("blocks", blocks),
+            ("messages", f"{delivered}, {delivered / elapsed_s:,.0f} a second"),
+            ("calm to new blocks", worst),
+            ("speed", f"{len(verdicts) / elapsed_s:.1f} seeds a second"),
+        ]
+    )

@@ -1,0 +1,82 @@
+"""The files of a simulated run: timeline, diagram, and the short schedule that a failing seed comes to."""
+
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from consensus.simulation.run import Run, play
+from consensus.simulation.scenario import Scenario
+from consensus.simulation.schedule import Schedule, schedule_from, text_of
+from consensus.simulation.shrinking import shrink
+from consensus.simulation.timeline import lines
+from prsm_node.cli.simulate_progress import Bar
+from prsm_node.cli.space_time import page
+from prsm_node.errors import OperatorError
+
+SCHEDULE_BYTES_MAX: Final = 64 * 1024 * 1024
+
+
+class Files(NamedTuple):
+    """What was written about a failing seed."""
+
+    timeline: Path
+    diagram: Path
+    schedule: Path | None
+    """None if it was not shrunk."""
+    events: int | None
+    """How long the schedule is."""
+
+
+def schedule_in(path: Path) -> Schedule:
+    """Read a schedule that shrinking wrote. Raise OperatorError."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(SCHEDULE_BYTES_MAX + 1)
+        if len(text) > SCHEDULE_BYTES_MAX:
+            raise ValueError(f"it has more than {SCHEDULE_BYTES_MAX} bytes")
+        return schedule_from(text.decode("utf-8"))
+    except FileNotFoundError:
+        raise OperatorError(f"there is no file {path}; give one that simulate wrote") from None
+    except ValueError as error:
+        raise OperatorError(f"{path} is no schedule that can be replayed: {error}") from None
+
+
+def shrunk(scenario: Scenario, seed: int, nodes: int | None, seconds: float) -> Schedule | None:
+    """Make a failing seed short for so long at most, with progress. None if it does not fail, or no time is
+    given."""
+    if seconds <= 0:
+        return None
+    bar, ends = Bar(seconds), time.monotonic() + seconds
+    best: Schedule | None = None
+    for attempt in shrink(scenario, seed, nodes):
+        best = attempt.best
+        bar.show(
+            bar.elapsed_s, f"shrinking seed {seed}: {best.events()} events left after {attempt.tries} tries"
+        )
+        if time.monotonic() >= ends:
+            break
+    bar.clear()
+    return best
+
+
+def of_failure(whole: Schedule, short: Schedule | None, out: Path) -> Files:
+    """Write what happened in a failing seed: the timeline of all of it, and the diagram of the short schedule
+    if there is one."""
+    name = f"simulate-{whole.seed}"
+    timeline = write_timeline(play(whole, trace=True), out / f"{name}.txt")
+    diagram = write_diagram(play(short or whole, trace=True), out / f"{name}.html")
+    if short is None:
+        return Files(timeline, diagram, None, None)
+    schedule = out / f"{name}.json"
+    schedule.write_text(text_of(short), encoding="utf-8")
+    return Files(timeline, diagram, schedule, short.events())
+
+
+def write_timeline(run: Run, path: Path) -> Path:
+    path.write_text("\n".join(lines(run.verdict, run.trace)) + "\n", encoding="utf-8")
+    return path
+
+
+def write_diagram(run: Run, path: Path) -> Path:
+    path.write_text(page(run.verdict, run.trace), encoding="utf-8")
+    return path
