@@ -6,7 +6,7 @@ which says why. What could not be made durable is never sent.
 
 import msgspec
 
-from consensus.blocks import Block, Proposal
+from consensus.blocks import Block, CheckedProposal, Proposal
 from consensus.certificates import CheckedCertificate
 from consensus.dissemination.acknowledgements import Acknowledgement, CheckedTipCertificate
 from consensus.dissemination.batches import BatchHeader
@@ -85,6 +85,12 @@ class SendAgain(Effect, frozen=True):
     """Send the stored bytes of this height's own messages again (Agreement 2)."""
 
     height: int
+
+
+class SendProposal(Effect, frozen=True):
+    """Hand on a proposal of another, to all: its proposer seems to have shown some of them another one."""
+
+    proposal: CheckedProposal
 
 
 class SendVotes(Effect, frozen=True):

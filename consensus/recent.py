@@ -58,8 +58,9 @@ class RecentHeights:
         """Take an unchecked vote for a decided height: it may strengthen its commit, or its sender lags."""
         decided = self._decided.get(vote.height)
         if decided is not None and decided.first(vote, link):
-            wanted = vote.kind is VoteKind.PRECOMMIT and decided.height.wants_late_precommit(vote)
-            return [CheckVotes((vote,))] if wanted else []
+            height = decided.height
+            wanted = vote.kind is VoteKind.PRECOMMIT and height.wants_late_precommit(vote)
+            return [CheckVotes((vote,))] if wanted or height.keeper.would_convict(vote) else []
         # It was sent again, or it is old: its sender lags (Agreement 2).
         if now_ms - self._answered.get(link, -ANSWER_EVERY_MS) < ANSWER_EVERY_MS:
             return []
@@ -69,10 +70,13 @@ class RecentHeights:
         return [SendCommitted(vote.height, link)]
 
     def strengthen(self, vote: CheckedVote) -> list[Effect]:
-        """Add a checked late precommit to its height's certificate (Agreement 7)."""
+        """Add a checked late precommit to its height's certificate (Agreement 7), or convict its voter."""
         decided = self._decided.get(vote.height)
-        stronger = decided.height.late_precommits([vote]) if decided is not None else None
-        return [StrengthenCommit(stronger)] if stronger is not None else []
+        if decided is None:
+            return []
+        effects = decided.height.convict(vote)
+        stronger = decided.height.late_precommits([vote])
+        return [*effects, StrengthenCommit(stronger)] if stronger is not None else effects
 
     def forward(self, height: int) -> list[Effect]:
         """Send a commit to all who have not shown by a vote above it that they have it (Agreement 1)."""

@@ -160,7 +160,7 @@ class Replica:
         if ahead == 1:
             return proposal.round <= ROUNDS_AHEAD
         if self.height.has_proposal(proposal.round):
-            return False
+            return self.height.wants_rival(proposal)
         if self.stands(proposal):
             return True
         return 0 <= proposal.round - self.height.round <= ROUNDS_AHEAD

@@ -8,7 +8,7 @@ as often as needed: a polka is sent on once and a block asked for once, until th
 from consensus.agreement.proposals import Proposals
 from consensus.agreement.votekeeper import VoteKeeper
 from consensus.certificates import CheckedCertificate
-from consensus.effects import Effect, FetchBlock, SendCertificate, SendVotes
+from consensus.effects import Effect, FetchBlock, SendCertificate, SendProposal, SendVotes
 from consensus.inputs import Link
 from consensus.votes import VoteKind
 
@@ -30,6 +30,7 @@ class Forwarding:
         self._proposals = proposals
         self._forwarded: set[tuple[int, bytes]] = set()
         self._fetched: set[bytes] = set()
+        self._split: set[int] = set()
 
     def polka(self, polka: CheckedCertificate) -> list[Effect]:
         """Send a polka to all, after those that its votes name: without them nobody can count it."""
@@ -53,6 +54,17 @@ class Forwarding:
             return []
         self._fetched.add(value)
         return [FetchBlock(self._height, value, link)]
+
+    def split(self, round_: int) -> list[Effect]:
+        """A round ends in which some prevoted for another value than its proposal here names: hand that on.
+
+        Its proposer showed them another one, and whoever sees both has the proof.
+        """
+        proposal = self._proposals.split(round_, self._keeper)
+        if self._me is None or proposal is None or round_ in self._split:
+            return []
+        self._split.add(round_)
+        return [SendProposal(proposal)]
 
     def missing_blocks(self, round_: int, link: Link = ANY_LINK) -> list[Effect]:
         """Ask for the blocks that have a quorum, in this round or as commits, and are not here."""

@@ -34,7 +34,7 @@ from consensus.agreement.rounds import (
 )
 from consensus.agreement.timeouts import Timeouts
 from consensus.agreement.votekeeper import VoteKeeper
-from consensus.blocks import Block, CheckedProposal
+from consensus.blocks import Block, CheckedProposal, Proposal
 from consensus.certificates import Certificate, CheckedCertificate, votes_of
 from consensus.effects import CastVote, PrepareBlock, ReportEvidence, SendAgain, StrengthenCommit
 from consensus.guard import Guard, Step
@@ -108,6 +108,11 @@ class Height:
     def has_proposal(self, round_: int) -> bool:
         """Whether a proposal of this round was judged."""
         return self._proposals.has(round_)
+
+    def wants_rival(self, proposal: Proposal) -> bool:
+        """Whether a second proposal of a round convicts its proposer: asked before its signature is
+        checked."""
+        return self._proposals.is_rival(proposal)
 
     def has_polka(self, value: bytes) -> bool:
         """Whether a quorum stands for a value, in whichever round and kind."""
@@ -277,6 +282,11 @@ class Height:
         self._own.propose(round_)
         return self._own.guard(self.state, self._valid_polka)
 
+    def convict(self, vote: CheckedVote) -> list[Outcome]:
+        """Take a vote that clashes with one that was counted, after the decision too."""
+        found = self._keeper.add(vote) if self._keeper.would_convict(vote) else None
+        return [ReportEvidence(found)] if found is not None else []
+
     def late_precommits(self, votes: list[CheckedVote]) -> CheckedCertificate | None:
         """Return a stronger certificate, if these add to the decided round's precommits (Agreement 7)."""
         wanted = {vote.voter: vote for vote in votes if self.wants_late_precommit(vote)}
@@ -323,6 +333,7 @@ class Height:
             out.append(self._timers.of_round(action.kind, self.state.round))
         elif isinstance(action, Enter):
             self.awake = True
+            out += self._forwarding.split(action.round - 1)
             self._enter(action.round, out)
             self._forget()
         elif isinstance(action, Commit):

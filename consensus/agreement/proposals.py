@@ -8,8 +8,9 @@ heights with many rounds (`forget`).
 
 from consensus.agreement.rounds import Offered
 from consensus.agreement.votekeeper import VoteKeeper
-from consensus.blocks import Block, CheckedProposal, proposal_header
+from consensus.blocks import Block, CheckedProposal, Proposal, block_digest, proposal_header
 from consensus.evidence import ProposalEquivocation, evidence_of_proposals
+from consensus.votes import NIL, VoteKind
 
 
 class Proposals:
@@ -67,6 +68,22 @@ class Proposals:
     def knows(self, value: bytes) -> bool:
         """Whether a value was judged, whatever the verdict."""
         return value in self._valid
+
+    def is_rival(self, proposal: Proposal) -> bool:
+        """Whether a proposal, if it is signed, convicts its proposer for the first time at this height."""
+        known = self._judged.get(proposal.round)
+        if known is None or proposal.proposer in self._convicted:
+            return False
+        offered = known[1]
+        return (offered.value, offered.valid_round) != (block_digest(proposal.block), proposal.valid_round)
+
+    def split(self, round_: int, keeper: VoteKeeper) -> CheckedProposal | None:
+        """Return the proposal of a round in which others prevoted for another value."""
+        known = self._judged.get(round_)
+        if known is None:
+            return None
+        others = [value for value in keeper.tally(round_, VoteKind.PREVOTE).weights if value is not NIL]
+        return known[0] if any(value != known[1].value for value in others) else None
 
     def is_valid(self, value: bytes) -> bool:
         """Whether a value was judged and found valid."""

@@ -11,6 +11,7 @@ others pushes out only what its own link brought.
 from collections.abc import Iterable
 
 from consensus.agreement.height import Height
+from consensus.evidence import is_equivocation
 from consensus.inputs import Link
 from consensus.quorum import is_quorum, is_third
 from consensus.votes import NIL, Vote, VoteKind
@@ -43,10 +44,14 @@ class UncheckedVotes:
     def add(self, link: Link, vote: Vote, height: Height) -> tuple[Vote, ...]:
         """Hold a vote of this height, then return the votes to check now, each once. Raises nothing."""
         keeper = height.keeper
-        counted = keeper.counted(vote)
-        same = counted is not None and (counted.value, counted.polka_round) == (vote.value, vote.polka_round)
-        if same or vote in self._given or keeper.validators.power(vote.voter) == 0:
+        if vote in self._given or keeper.validators.power(vote.voter) == 0:
             return ()
+        counted = keeper.counted(vote)
+        if counted is not None:
+            return self._give({vote: None}) if keeper.would_convict(vote) else ()
+        rivals = self._rivals(vote)
+        if rivals and not keeper.is_convicted(vote.voter):
+            return self._give(rivals | {vote: None})
         held = self._held.setdefault(link, {})
         if len(self._held) > LINKS_MAX:
             newest = max(other for other in self._held if other != link)
@@ -73,6 +78,16 @@ class UncheckedVotes:
             if round_ == height.round or (round_ < height.round and kind is VoteKind.PRECOMMIT):
                 due |= dict.fromkeys(self._toward_a_quorum(round_, kind, group.values(), height))
         due |= dict.fromkeys(self._toward_a_third(height))
+        return self._give(due)
+
+    def _rivals(self, vote: Vote) -> dict[Vote, None]:
+        """Return the held votes that convict this one's voter, or a bringer of forged ones, whatever they are
+        for."""
+        group = self._groups.get((vote.round, vote.kind), {})
+        return dict.fromkeys(other for other in group.values() if is_equivocation(other, vote))
+
+    def _give(self, due: dict[Vote, None]) -> tuple[Vote, ...]:
+        """Give votes out to be checked, once."""
         for slot in [s for group in self._groups.values() for s, vote in group.items() if vote in due]:
             self._drop(slot)
         for vote in due:

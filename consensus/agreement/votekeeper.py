@@ -181,6 +181,16 @@ class VoteKeeper:
         tally = self._tallies.get((vote.round, vote.kind))
         return tally.votes.get(vote.voter) if tally is not None else None
 
+    def would_convict(self, vote: Vote) -> bool:
+        """Whether a vote, if it is signed, convicts its voter for the first time at this height."""
+        counted = self.counted(vote)
+        clashes = counted is not None and is_equivocation(counted, vote)
+        return clashes and vote.voter not in self._convicted
+
+    def is_convicted(self, voter: bytes) -> bool:
+        """Whether a voter was proven guilty at this height."""
+        return voter in self._convicted
+
     def has(self, certificate: Certificate) -> bool:
         """Whether this quorum is at hand, perhaps of other voters."""
         known = self._polkas if certificate.kind is VoteKind.PREVOTE else self._commits

@@ -285,6 +285,9 @@ class Validator:
             else:
                 self.show_proposal(message)
 
+    def send_proposal(self, effect: fx.SendProposal) -> None:
+        self.broadcast(happened.ProposalReceived(self.link, effect.proposal))
+
     def send_votes(self, effect: fx.SendVotes) -> None:
         for vote in effect.votes:
             self.broadcast(happened.VoteReceived(self.link, vote))
@@ -482,6 +485,7 @@ PERFORM: dict[type[fx.Effect], Callable[[Any, Any], None]] = {
     fx.SendTipCertificate: lambda v, e: v.send_tip_certificate(e),
     fx.SendCommitted: lambda v, e: v.send_committed(e),
     fx.SendAgain: lambda v, e: v.send_again(e),
+    fx.SendProposal: lambda v, e: v.send_proposal(e),
     fx.SendVotes: lambda v, e: v.send_votes(e),
     fx.SendBatchAgain: lambda v, e: v.send_batch_again(e),
     fx.FetchBatch: lambda v, e: v.fetch_batch(e),

@@ -37,6 +37,7 @@ from consensus.effects import (
     SendCertificate,
     SendCommitted,
     SendEvidence,
+    SendProposal,
     SendTipCertificate,
     SendVotes,
     SetTimer,
@@ -304,6 +305,9 @@ class ConsensusHost:
         for signed in self._guard.signed:
             self._outbox.broadcast(Kind(signed[0]), signed[1:])
 
+    def _send_proposal(self, effect: SendProposal) -> None:
+        self._outbox.broadcast(Kind.PROPOSAL, encode_message(effect.proposal))
+
     def _send_votes(self, effect: SendVotes) -> None:
         for vote in effect.votes:
             self._outbox.broadcast(Kind.VOTE, encode_message(vote))
@@ -412,6 +416,7 @@ PERFORM: dict[type[Effect], Callable[[ConsensusHost, Any], None]] = {
     SendTipCertificate: ConsensusHost._send_tip_certificate,
     SendCommitted: ConsensusHost._send_committed,
     SendAgain: ConsensusHost._send_again,
+    SendProposal: ConsensusHost._send_proposal,
     SendVotes: ConsensusHost._send_votes,
     SendBatchAgain: ConsensusHost._send_batch_again,
     FetchBatch: ConsensusHost._fetch_batch,

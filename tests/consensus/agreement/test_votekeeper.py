@@ -9,6 +9,8 @@ from consensus.agreement.timeouts import Timeouts
 from consensus.agreement.unchecked import LINK_VOTES_MAX, UncheckedVotes
 from consensus.agreement.votekeeper import POLKAS_MAX, VoteKeeper
 from consensus.certificates import certificate_of
+from consensus.effects import ReportEvidence
+from consensus.evidence import guilty
 from consensus.guard import Guard
 from consensus.validators import ValidatorSet
 from consensus.votes import CheckedVote, Vote, VoteKind
@@ -95,11 +97,30 @@ def test_a_flood_on_one_link_pushes_out_only_its_own() -> None:
     height, unchecked = observer(), UncheckedVotes()
     height.wake(0)
     unchecked.add(1, vote(0, 0, A), height)
-    for round_ in range(2 * LINK_VOTES_MAX):
+    for round_ in range(1, 2 * LINK_VOTES_MAX):
         unchecked.add(2, vote(0, round_, B), height)
     assert len(unchecked) <= 1 + LINK_VOTES_MAX
     unchecked.add(1, vote(1, 0, A), height)
     assert len(unchecked.add(1, vote(2, 0, A), height)) >= 3
+
+
+def test_two_votes_at_one_place_are_checked_whoever_brought_them() -> None:
+    """They convict their voter, or who brought a forged one."""
+    height, unchecked = observer(), UncheckedVotes()
+    assert unchecked.add(1, vote(0, 0, A), height) == ()
+    assert set(unchecked.add(2, vote(0, 0, B), height)) == {vote(0, 0, A), vote(0, 0, B)}
+    assert unchecked.add(2, vote(0, 0, B), height) == (), "once"
+    assert unchecked.add(1, vote(1, 0, A), height) == (), "another voter's"
+
+
+def test_a_second_vote_at_a_counted_place_is_checked_until_its_voter_is_convicted() -> None:
+    height, unchecked = observer(), UncheckedVotes()
+    height.receive_votes([vote(0, 0, A)], 0)
+    assert unchecked.add(1, vote(0, 0, A), height) == ()
+    assert unchecked.add(1, vote(0, 0, B), height) == (vote(0, 0, B),)
+    (report,) = (e for e in height.receive_votes([vote(0, 0, B)], 0) if isinstance(e, ReportEvidence))
+    assert guilty(report.evidence) == vote(0, 0, A).voter
+    assert unchecked.add(1, vote(0, 0, None), height) == ()
 
 
 def test_the_readme_lists_the_rules_that_the_code_has() -> None:
