@@ -15,7 +15,7 @@ from prsm_node.cli.output import print_fields, print_json, print_table, say
 from prsm_node.cli.passphrase import passphrase_of
 from prsm_node.cli.tx import memo_text, printable
 from prsm_node.control.protocol import ControlError, Kind
-from prsm_node.control.views import AccountView, HistoryView, NetworkView, Settled
+from prsm_node.control.views import AccountView, HistoryView, NetworkView, Settled, StatusView
 from prsm_node.errors import OperatorError
 from prsm_node.identity import wallets
 from prsm_node.identity.addresses import account_text, address_of
@@ -136,6 +136,9 @@ def history(
     address = wallets.account(existing_home(), wallet)
     with daemon() as client:
         views = client.ask("history", list[HistoryView], address=address, limit=limit, before=before)
+        first = client.ask("status", StatusView).first_block
+    if first > 1 and len(views) < limit:
+        say(f"payments in blocks below {first} are not kept by this node")
     if json:
         print_json({"address": account_text(address), "history": [_as_json(view) for view in views]})
         return

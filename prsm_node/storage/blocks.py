@@ -163,7 +163,8 @@ class BlockStore:
         self._rows[height] = rows
 
     def replace_commit(self, height: int, commit: Certificate) -> None:
-        self._commits[height] = commit
+        if height >= self.first:
+            self._commits[height] = commit
 
     @property
     def commits_changed(self) -> bool:

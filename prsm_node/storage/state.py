@@ -360,7 +360,11 @@ class State:
             async with self._committing:
                 with trio.CancelScope(shield=True):
                     pruned = self._blocks.prune(end)
-                    await self._write(pruned.bytes_expected, pruned.put)
+                    try:
+                        await self._write(pruned.bytes_expected, pruned.put)
+                    except BaseException:
+                        self._blocks.first = pruned.start
+                        raise
         async with self._indexing:
             self._index.prune(first)
         self._segments.prune(first)

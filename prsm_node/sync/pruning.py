@@ -9,6 +9,7 @@ from collections.abc import Callable
 import structlog
 import trio
 
+from prsm_node.storage.errors import StorageError
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.snapshot_folder import SnapshotFolder
 from prsm_node.storage.state import State
@@ -52,9 +53,12 @@ class Pruning:
         return max(self._state.first_block, min([last, *snapshots]))
 
     async def run(self) -> None:
-        """Raise StorageError where the disk fails."""
+        """For ever. A disk that fails is told here, and ends the daemon where something rests on it."""
         while self._retain:
-            await self.prune()
+            try:
+                await self.prune()
+            except StorageError as error:
+                log.warning("pruning_failed", why=str(error))
             await trio.sleep(LOOK_EVERY_S)
 
     async def prune(self) -> None:

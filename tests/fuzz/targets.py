@@ -14,9 +14,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from consensus.blocks import Block, block_digest
+from consensus.certificates import Certificate
 from consensus.evidence import Evidence, VoteEquivocation
 from consensus.signing import SignedKind, signed_bytes
 from consensus.simulation.scenario import scenario_of
+from consensus.votes import VoteKind
 from prsm_node import account_proof, config_file, genesis, invite, trusted_block
 from prsm_node.cli.amounts import ftns, parse_ftns
 from prsm_node.cli.tx import parse_hash
@@ -27,7 +30,12 @@ from prsm_node.identity import addresses, base58, keystore
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.identity.passphrases import Passphrase, Scrypt
 from prsm_node.identity.peer_ids import peer_id
+from prsm_node.ledger.bucket_groups import root_of_groups
 from prsm_node.ledger.execution import decoded
+from prsm_node.ledger.lanes import Lanes
+from prsm_node.ledger.roots import state_root
+from prsm_node.ledger.roster import Roster
+from prsm_node.ledger.supply import Supply
 from prsm_node.ledger.transactions import (
     MalformedTransaction,
     Transfer,
@@ -38,6 +46,9 @@ from prsm_node.ledger.transactions import (
 )
 from prsm_node.mempool.bodies import BodyVerdict, VerifiedCache, check_body
 from prsm_node.network.addresses import parse_address
+from prsm_node.storage import snapshot_archive, snapshot_manifest
+from prsm_node.storage.generation import SCHEMA, Head
+from prsm_node.storage.snapshot_manifest import Manifest
 from prsm_node.unreadable import UNREADABLE
 from prsm_node.verification.verifier import InlineVerifier
 from prsm_node.verification.worker import parse_list
@@ -174,6 +185,28 @@ class _HereAndNow(InlineVerifier):
         return self.check_now(raws)
 
 
+def _manifest() -> bytes:
+    """Of a snapshot of a state without accounts."""
+    supply, lanes = Supply(0, 0, 0, 0), Lanes()
+    roster = Roster.founded([(NODE.public, 1)])
+    root = state_root(root_of_groups(0, ()), supply.root, lanes.root, roster.root)
+    blocks: list[Block] = []
+    for height, parent in ((5, bytes(32)), (6, b""), (7, b"")):
+        above = parent or block_digest(blocks[-1])
+        blocks.append(
+            Block(height, above, 1_000 + height, NODE.public, (), (), root, roster.term(1).set.hash)
+        )
+    block, naming = blocks[0], blocks[2]
+    head = Head(SCHEMA, 5, block_digest(block), block.time_ms, root, 0, supply, lanes, roster)
+    commit = Certificate(VoteKind.PRECOMMIT, 7, 0, block_digest(naming), ())
+    return snapshot_manifest.encode(Manifest(head, (), (), (block, blocks[1], naming), commit))
+
+
+def _archived(path: Path) -> None:
+    with snapshot_archive.opened(path) as archive:
+        assert archive.manifest.height > 0
+
+
 def _body(data: bytes) -> None:
     """What every validator does with a batch's body, before and after it is certified."""
     judging = check_body(data, _Empty(), _HereAndNow(NETWORK), VerifiedCache())
@@ -237,6 +270,19 @@ TARGETS: dict[str, Target] = {
     ),
     "answer_blocks": _msgpack(answers.decode_blocks, ()),
     "answer_headers": _msgpack(answers.decode_headers, ()),
+    "answer_pruned": _msgpack(answers.decode_blocks, answers.Pruned(7)),
+    "snapshot_manifest": Target(
+        snapshot_manifest.decode,
+        (snapshot_manifest.BrokenManifest,),
+        snapshot_manifest.encode,
+        (_manifest(),),
+    ),
+    "snapshot_file": Target(
+        _file(_archived),
+        (OperatorError,),
+        None,
+        (snapshot_archive.HEAD.pack(b"PRSMSNP1", len(_manifest())) + _manifest(),),
+    ),
     "transaction": Target(decode_transaction, (MalformedTransaction,), _encode, (_transaction(),)),
     "body": Target(_body, (), None, (_encode([_transaction()]),)),
     "control_request": Target(

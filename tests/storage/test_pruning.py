@@ -79,6 +79,7 @@ async def test_a_prune_that_fails_midway_is_a_shorter_one(
         patch.setattr(Environment, "write", twice)
         with pytest.raises(DiskFull):
             await state.prune(16)
+    only_from(state, chain, 9, 20)
     state.close()
     again = chain.open(tmp_path)
     only_from(again, chain, 9, 20)
