@@ -230,14 +230,15 @@ class Link:
                     owner.spent(self, owner.stopwatch() - began)
                     if self.ended is not None:
                         return
-                    if count % FRAMES_AT_ONCE == 0:
+                    # What is not read fills the stream's window, and its sender waits.
+                    if pause_s := owner.pause_s(self):
+                        await trio.sleep(pause_s)
+                        self._heard = True  # what came still waits
+                    elif count % FRAMES_AT_ONCE == 0:
                         await trio.lowlevel.checkpoint()
             except FrameRejected as refusal:
                 owner.rejected(self, refusal)
                 self.close(f"unreadable: {refusal.reason}")
-            # What is not read fills the stream's window, and its sender waits.
-            if pause_s := owner.pause_s(self):
-                await trio.sleep(pause_s)
 
     def _admit(self, kind: Kind, messages: int, size: int) -> bool:
         return self._rates.admit(kind, messages, size, self._owner.clock())

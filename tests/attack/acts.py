@@ -301,6 +301,21 @@ async def abuses_libp2p(arena: Arena, peer: HostilePeer) -> None:
                 await stream.close()
 
 
+async def crowds(arena: Arena, peer: HostilePeer) -> None:
+    """Twenty nodes more, each with a key of its own, that link up and stay."""
+
+    async def stays(other: HostilePeer) -> None:
+        with suppress(Exception):
+            async with other.linked(arena.address):
+                await other.gone.wait()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(stays, HostilePeer(arena.network))
+        await peer.gone.wait()
+        nursery.cancel_scope.cancel()
+
+
 async def dribbles(arena: Arena, peer: HostilePeer) -> None:
     """A frame of a MiB, a byte at a time."""
     await peer.write(FRAME_BYTES_MAX.to_bytes(4, "big"))
@@ -377,9 +392,10 @@ ACTS: tuple[Act, ...] = (
         said(Kind.ACKNOWLEDGEMENT, strangers_acknowledgements),
     ),
     Act("tips", "certificates of tips nobody signed", Owed.BEAR, said(Kind.TIP_CERTIFICATE, forged_tips)),
-    Act("stream-flood", "50 streams a burst", Owed.BAN, floods_streams, quick=True),
+    Act("stream-flood", "50 streams a burst", Owed.BAN, floods_streams),
     Act("window-overrun", "26 MB into a window of 256 KB", Owed.BAN, overruns_windows),
     Act("libp2p-garbage", "garbage on identify, ping and the DHT", Owed.BEAR, abuses_libp2p),
+    Act("crowd", "20 nodes of one address that stay", Owed.BEAR, crowds),
     Act("slow-frame", "a frame of a MiB, byte by byte", Owed.BEAR, dribbles),
     Act("never-reads", "large questions, and no reading", Owed.BEAR, never_reads),
     Act("half-open", "100 connections that say nothing", Owed.BEAR, sockets(b"", False), None, True),

@@ -17,10 +17,12 @@ from libp2p.utils.varint import read_length_prefixed_protobuf
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from prsm_node.network.addresses import parse_address, peer_id_of
+from prsm_node.network.cpu_budget import SIGNATURE_CHECK_S, STRANGER_SHARE
 from prsm_node.network.discovery import Discovery
 from prsm_node.network.guarded_yamux import HELD_BYTES_MAX, STREAMS_BURST
 from prsm_node.network.link import Link
 from prsm_node.network.outbox import QUEUE_BYTES_MAX
+from prsm_node.network.token_bucket import BURST_S
 from prsm_node.wire.frames import FrameSealer, Reason, encode_message
 from prsm_node.wire.kinds import FRAME_BYTES_MAX, KINDS, Kind, Priority
 from prsm_node.wire.payloads import BlocksWanted, Outcome, Request, Response, Wanted
@@ -350,3 +352,50 @@ async def test_large_answers_to_one_link_are_made_one_at_a_time() -> None:
             await until(lambda: node.links.stats()["frames_out"] > 2 and working[1] > 0)
             await trio.sleep(0.3)
     assert working == [0, 1]
+
+
+class Burnt:
+    """A stopwatch that a handler moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def burn(self, link: Link, messages: list[object], raw: list[bytes]) -> None:
+        self.seconds += 0.05 * len(messages)
+
+
+async def test_a_peer_whose_frames_cost_too_much_is_read_less_and_then_banned() -> None:
+    burnt = Burnt()
+    async with running() as nursery:
+        node = await start(nursery, 1, config(heartbeat_s=5), stopwatch=lambda: burnt.seconds)
+        node.links.handle(Kind.TRANSACTIONS, burnt.burn)
+        async with Rogue(9).linked(node) as rogue:
+            began = trio.current_time()
+            with contextlib.suppress(Exception):
+                while not node.down:
+                    await rogue.write(on_stream(rogue.seal(Kind.TRANSACTIONS, *[b"dear"] * 10)))
+            await until(lambda: node.down, within_s=20)
+            elapsed = trio.current_time() - began
+        assert node.down[0].ended == "banned: costs_too_much"
+        assert node.links.stats()["reads_delayed"] >= 4
+        # Its burst, its share, and the one frame after which it has to wait.
+        assert burnt.seconds <= STRANGER_SHARE * (BURST_S + elapsed) + 1.0
+        assert node.links.conduct.cpu.spent_s(rogue.key.public) == pytest.approx(burnt.seconds)
+
+
+async def test_what_was_checked_on_anothers_account_is_not_charged_twice() -> None:
+    burnt = Burnt()
+    async with running() as nursery:
+        node = await start(nursery, 1, config(heartbeat_s=5), stopwatch=lambda: burnt.seconds)
+
+        def check_for_another(link: Link, messages: list[object], raw: list[bytes]) -> None:
+            burnt.seconds += 0.05
+            node.links.checked(b"another".ljust(32), int(0.04 / SIGNATURE_CHECK_S))
+
+        node.links.handle(Kind.TRANSACTIONS, check_for_another)
+        async with Rogue(9).linked(node) as rogue:
+            await rogue.write(on_stream(rogue.seal(Kind.TRANSACTIONS, b"a vote that made a quorum")))
+            await until(lambda: burnt.seconds > 0)
+            await until(lambda: node.links.conduct.cpu.spent_s(rogue.key.public) > 0)
+        assert node.links.conduct.cpu.spent_s(rogue.key.public) == pytest.approx(0.01, abs=1e-4)
+        assert node.links.conduct.cpu.spent_s(b"another".ljust(32)) == pytest.approx(0.04, abs=1e-4)
