@@ -45,7 +45,9 @@ from prsm_node.ledger.transactions import (
     with_signature,
 )
 from prsm_node.mempool.bodies import BodyVerdict, VerifiedCache, check_body
+from prsm_node.network import peer_records
 from prsm_node.network.addresses import parse_address
+from prsm_node.network.bans import Ban
 from prsm_node.storage import snapshot_archive, snapshot_manifest
 from prsm_node.storage.generation import SCHEMA, Head
 from prsm_node.storage.snapshot_manifest import Manifest
@@ -231,6 +233,10 @@ _invitation = invite.Invite(
     1_700_000_000_000,
     (f"/ip4/203.0.113.7/tcp/7100/p2p/{peer_id(NODE.public)}",),
 )
+_remembered = peer_records.Remembered(
+    (Ban("203.0.113.7", "4 nodes banned there", 1, 60_001, 2),),
+    (f"/ip4/203.0.113.8/tcp/7100/p2p/{peer_id(NODE.public)}",),
+)
 _VOTES = SAMPLES[Kind.VOTE]
 
 TARGETS: dict[str, Target] = {
@@ -358,6 +364,9 @@ TARGETS: dict[str, Target] = {
         (ValueError, OperatorError),
         lambda key: addresses.validator_text(key).encode(),
         (addresses.validator_text(NODE.public).encode(),),
+    ),
+    "peer_records": Target(
+        peer_records.decode, UNREADABLE, peer_records.encode, (peer_records.encode(_remembered),)
     ),
     "multiaddress": Target(
         _text(parse_address),
