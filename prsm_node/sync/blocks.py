@@ -93,7 +93,8 @@ class Chain(Trust, Protocol):
 
 
 class BlockSync:
-    """One task, which owns all questions."""
+    """Two tasks own all questions: one catches up, the other brings in what decided blocks lack, which the
+    first may be waiting for."""
 
     def __init__(self, chain: Chain, peers: Peers, *, verify_all: bool = False) -> None:
         """`verify_all` has every signature in batches checked, below certified headers too."""
@@ -103,6 +104,7 @@ class BlockSync:
         self._verify_all = verify_all
         self._hinted = trio.Event()
         self._lacking: Block | None = None
+        self._lacked = trio.Event()
         self._proven = 0
         self._doubted: dict[int, float] = {}
         self._first: dict[int, int] = {}
@@ -170,18 +172,25 @@ class BlockSync:
     def lack(self, block: Block) -> None:
         """This block is decided here, but its batches come too slowly one by one along their lanes."""
         self._lacking = block
-        self._hinted.set()
+        self._lacked.set()
 
     async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._bring_bodies)
+            while True:
+                with trio.move_on_after(BEHIND_S):
+                    await self._hinted.wait()
+                self._hinted = trio.Event()
+                await self._catch_up()
+                self._phase = "idle"
+
+    async def _bring_bodies(self) -> None:
         while True:
-            with trio.move_on_after(BEHIND_S):
-                await self._hinted.wait()
-            self._hinted = trio.Event()
-            if (block := self._lacking) is not None:
-                self._lacking = None
+            await self._lacked.wait()
+            self._lacked = trio.Event()
+            block, self._lacking = self._lacking, None
+            if block is not None:
                 await self._bodies(block)
-            await self._catch_up()
-            self._phase = "idle"
 
     # --- whom to ask ------------------------------------------------------------------------------
 

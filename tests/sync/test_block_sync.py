@@ -305,6 +305,29 @@ async def test_a_decided_block_whose_batches_are_lacking_gets_them_from_who_exec
     assert {link for link, _ in peers.faults} <= {1, 2, 3}
 
 
+async def test_what_a_decided_block_lacks_comes_although_this_node_is_far_behind(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Waiting(Follower):
+        async def run(self) -> None:
+            """Execute nothing before the batch of block 3 is here."""
+            while CHAIN.items[2].batches[0] not in self.kept:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            await super().run()
+
+    chain = Waiting(CHAIN, {HONEST: BLOCKS})
+    chain.taken = [item.committed for item in CHAIN.items[:3]]
+    sync = BlockSync(chain, Peers({HONEST: serves(CHAIN)}))
+    with trio.fail_after(60.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chain.run)
+            nursery.start_soon(sync.run)
+            await trio.sleep(5.0)
+            sync.lack(CHAIN.block(3))
+            await chain.executed(BLOCKS)
+            nursery.cancel_scope.cancel()
+
+
 def test_a_block_fixes_its_batches_down_the_lane_and_no_others() -> None:
     first = CHAIN.items[2].batches[0]
     second = CHAIN.items[5].batches[0]
