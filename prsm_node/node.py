@@ -297,6 +297,11 @@ class Node:
             self.links.handle(Kind[name], _by_number(handler))
         self.links.handle(Kind.TRANSACTIONS, _by_number(self.intake.take))
         self.routes.take_with(self.intake)
+        self.links.watch(self._link_up)
+
+    def _link_up(self, link: Link) -> None:
+        if link.validator is not None:
+            self.host.link_up(link.number)
 
     def _replay_from(self) -> int:
         """Where a restart would begin to read the journal, by what is on the disk."""

@@ -140,8 +140,9 @@ class AddressBook:
         node = self._nodes.get(key)
         if node is None:
             return
+        longest_s = self._config.redial_known_max_s if node.bootstrap else self._config.redial_max_s
         # 2**30 x 0.2 s is beyond any bound: the exponent need not grow further.
-        wait = min(self._config.redial_min_s * 2 ** min(node.failures, 30), self._config.redial_max_s)
+        wait = min(self._config.redial_min_s * 2 ** min(node.failures, 30), longest_s)
         node.failures += 1
         node.due = now + wait * self._random.uniform(0.8, 1.2)
         if node.failures >= FAILURES_MAX and not node.bootstrap and not node.tried:

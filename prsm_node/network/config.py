@@ -31,6 +31,11 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A write that takes longer ends the link: its peer does not read."""
     redial_min_s: float = 0.2
     redial_max_s: float = 15.0
+    redial_known_max_s: float = 1.0
+    """The same for bootstrap nodes: after a cut that left no quorum, all wait for them."""
+    hangs_beats: float = 1.5
+    """A node whose link was silent for so many heartbeats is dialled beside it: after a cut TCP sends again
+    only in its own time, by then seconds apart, and a new connection is there within one."""
     ban_s: float = 60.0
     peer_exchange_s: float = 30.0
     have_s: float = 1.0

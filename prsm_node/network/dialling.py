@@ -125,7 +125,8 @@ class Dialling:
         links = self._links
         while True:
             now = links.clock()
-            linked = {link.node_key for link in links.links()} | self._under_way.keys()
+            heard = {link.node_key for link in links.links() if not link.hangs}
+            linked = heard | self._under_way.keys()
             for address in self.book.due(now, linked, self._room(linked), self._outbound_groups()):
                 key = address.node_key
                 assert key is not None, "the book keeps addresses with a node key only"

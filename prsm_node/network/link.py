@@ -117,6 +117,7 @@ class Link:
         self._rates = Rates(self.since)
         self._sequence_in = self._sequence_out = 0
         self._heard = True
+        self._heard_at = self.since
         self._echoed = True
         self._heartbeat = 0
         self._sent_at: dict[int, float] = {}
@@ -138,6 +139,12 @@ class Link:
     async def drop(self) -> None:
         """Close the connection. Never raises, never hangs."""
         await self._stream.drop()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether nothing was heard for longer than a peer that can be reached is silent."""
+        config = self._owner.config
+        return self._owner.clock() - self._heard_at > config.hangs_beats * config.heartbeat_s
 
     def send(self, kind: Kind, message: bytes) -> bool:
         """Queue an encoded message; False where the link is closed. Never waits."""
@@ -216,6 +223,7 @@ class Link:
                 return
             self.bytes_in += len(data)
             self._heard = True
+            self._heard_at = self._owner.clock()
             try:
                 for count, raw in enumerate(splitter.feed(data), start=1):
                     self.frames_in += 1

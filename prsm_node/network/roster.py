@@ -103,7 +103,8 @@ class Roster:
     def _replaces(self, link: Link, rival: Link) -> bool:
         assert link.greeting is not None, f"link {link.number} competes before it greeted"
         assert rival.greeting is not None, f"link {rival.number} is up without a greeting"
-        if link.greeting.instance != rival.greeting.instance or link.outbound == rival.outbound:
+        again = link.greeting.instance != rival.greeting.instance
+        if again or rival.hangs or link.outbound == rival.outbound:
             return True
         # Both ends see the same two dialled ones and keep the one of the smaller key.
         return link.outbound == (self._node_key < link.node_key)

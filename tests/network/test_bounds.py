@@ -174,12 +174,14 @@ def test_an_address_book_is_bounded_and_keeps_what_the_operator_gave() -> None:
     assert book.addresses(address(1).node_key or b"")[0] == address(1)
 
 
-def test_waits_between_dials_double_to_their_bound_and_a_link_that_lasted_ends_them() -> None:
-    quick = NetworkConfig(redial_min_s=0.2, redial_max_s=5.0)
-    book = AddressBook(bytes(32), quick, random.Random(1))
-    book.learn(address(1), bootstrap=True)
+@pytest.mark.parametrize("bootstrap", [True, False])
+def test_waits_between_dials_double_to_their_bound_and_a_link_that_lasted_ends_them(bootstrap: bool) -> None:
+    known = NetworkConfig(redial_min_s=0.2, redial_max_s=9.0, redial_known_max_s=5.0)
+    heard_of = NetworkConfig(redial_min_s=0.2, redial_max_s=5.0, redial_known_max_s=9.0)
+    book = AddressBook(bytes(32), known if bootstrap else heard_of, random.Random(1))
+    book.learn(address(1), bootstrap=bootstrap)
     key, now, waits = address(1).node_key or b"", 0.0, []
-    for _ in range(10):
+    for _ in range(8):
         while not book.due(now, set(), room=True):
             now += 0.01
         book.dialling(key, now)

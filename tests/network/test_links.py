@@ -178,6 +178,15 @@ async def test_a_silent_peer_and_a_deaf_one_are_dropped_within_seconds() -> None
             assert node.down[1].ended == "deaf"
 
 
+async def test_a_node_whose_link_is_silent_is_dialled_beside_it_and_the_new_link_takes_its_place() -> None:
+    async with running() as nursery:
+        silent = await start(nursery, 1, config(heartbeat_s=60.0))
+        node = await start(nursery, 2, config(*silent.addresses, heartbeat_s=0.6))
+        await until(lambda: node.down)
+        assert node.down[0].ended == "duplicate", "before it was given up as silent"
+        assert [link.node_key for link in node.links.links()] == [silent.links.node_key]
+
+
 async def test_who_does_not_greet_is_dropped() -> None:
     async with running() as nursery:
         node = await start(nursery, 1, config(greeting_s=0.3))
