@@ -305,16 +305,14 @@ class ConsensusHost:
         for signed in self._guard.signed:
             self._outbox.broadcast(Kind(signed[0]), signed[1:])
 
-<<<<<<< Updated upstream
     def _send_proposal(self, effect: SendProposal) -> None:
         self._outbox.broadcast(Kind.PROPOSAL, encode_message(effect.proposal))
-=======
+
     def link_up(self, link: int) -> None:
         """Send a validator that is linked (again) what we signed at this height. It may have missed it, and
         after a cut that left no quorum all would wait for the next sending again, two seconds at most."""
         for signed in self._guard.signed:
             self._outbox.send(link, Kind(signed[0]), signed[1:])
->>>>>>> Stashed changes
 
     def _send_votes(self, effect: SendVotes) -> None:
         for vote in effect.votes:
