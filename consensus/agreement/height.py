@@ -36,7 +36,7 @@ from consensus.agreement.timeouts import Timeouts
 from consensus.agreement.votekeeper import VoteKeeper
 from consensus.blocks import Block, CheckedProposal, Proposal
 from consensus.certificates import Certificate, CheckedCertificate, votes_of
-from consensus.effects import CastVote, PrepareBlock, ReportEvidence, SendAgain, StrengthenCommit
+from consensus.effects import CastVote, Effect, PrepareBlock, ReportEvidence, SendAgain, StrengthenCommit
 from consensus.guard import Guard, Step
 from consensus.inputs import Link
 from consensus.quorum import is_third
@@ -282,7 +282,7 @@ class Height:
         self._own.propose(round_)
         return self._own.guard(self.state, self._valid_polka)
 
-    def convict(self, vote: CheckedVote) -> list[Outcome]:
+    def convict(self, vote: CheckedVote) -> list[Effect]:
         """Take a vote that clashes with one that was counted, after the decision too."""
         found = self._keeper.add(vote) if self._keeper.would_convict(vote) else None
         return [ReportEvidence(found)] if found is not None else []

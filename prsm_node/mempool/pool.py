@@ -373,7 +373,12 @@ class Mempool:
             return
         self._powers = powers
         self._ranks.clear()
+        members = {key for key, _ in powers}
         for sender in self._pending.senders.values():
+            if sender.lane not in members:
+                # What a closed lane's batches hold is not ordered any more, certified or not.
+                for entry in sender.entries.values():
+                    entry.seen = False
             sender.ranks = self._rank(sender.address)
             sender.shift = 0
             lane = sender.ranks[0] if sender.ranks else None

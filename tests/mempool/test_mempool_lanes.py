@@ -182,6 +182,17 @@ async def test_a_new_set_moves_the_senders_of_who_left() -> None:
     assert got == [expected]
 
 
+async def test_what_a_leavers_certified_batch_held_is_handed_over_like_anything_else() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[3])
+    await node.pool.submit([raw(theirs, 0)], 0)
+    node.pool.certified([transaction_hash(raw(theirs, 0))])
+    node.powers = [(key, 1) for key in KEYS[:3]]
+    for _ in range(5):
+        node.pass_time(1_000)
+    assert node.pool.stats().handed_over > 0
+
+
 async def test_who_waits_too_long_for_a_predecessor_is_dropped() -> None:
     node = Node()
     await node.pool.submit([raw(sender_of(ME), 5)], 0)
