@@ -29,6 +29,7 @@ from prsm_node.network.discovery import Discovery
 from prsm_node.network.links import Links
 from prsm_node.peer_outbox import PeerOutbox
 from prsm_node.storage import restoring
+from prsm_node.storage.journal_segments import first_position, segment_numbers
 from prsm_node.storage.snapshot_folder import SnapshotFolder
 from prsm_node.sync.snapshot_fetch import SnapshotFetch
 from prsm_node.sync.snapshot_progress import Phase, Progress, ProgressView
@@ -45,13 +46,13 @@ Serve = Callable[[Handlers], Awaitable[None]]
 
 
 def wanted(home: Home, config: Config) -> bool:
-    """Whether this home begins with a snapshot: it has no chain, not even a journal to make one of."""
+    """Whether this home begins with a snapshot: it has no state."""
     if config.sync.mode != "snapshot":
         return False
-    if not home.state.exists() and not home.journal.exists():
-        return True
-    log.info("snapshot_not_needed", why="this home has a chain already")
-    return False
+    if home.state.exists():
+        log.info("snapshot_not_needed", why="this home has a chain already")
+        return False
+    return True
 
 
 class SnapshotStart:
@@ -119,7 +120,10 @@ class SnapshotStart:
             return
         size = snapshot.size_bytes
         self._progress.enter(Phase.RESTORING, snapshot.height, size)
-        mark = msgspec.msgpack.encode(mark_of(snapshot.manifest))
+        # A journal without its state holds what this node signed: it is read as after any restart.
+        segments = segment_numbers(self._home.journal)
+        journal_from = first_position(segments[0] if segments else 0)
+        mark = msgspec.msgpack.encode(mark_of(snapshot.manifest, journal_from))
 
         def tell(share: float) -> None:
             self._progress.reach(round(share * size))

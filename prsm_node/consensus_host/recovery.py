@@ -28,6 +28,7 @@ from prsm_node.consensus_host.records import (
     decode_proposal,
 )
 from prsm_node.ledger.roster import AHEAD, Roster
+from prsm_node.storage.errors import StorageError
 from prsm_node.storage.journal import Journal
 
 PROPOSALS_MAX = 64
@@ -43,7 +44,7 @@ class Recovered(msgspec.Struct):
 
 async def recover(journal: Journal, start: int | None, batches: BatchStore, executor: Executor) -> Recovered:
     """Read the journal from `start`, executing decisions as their batches come. Raise StorageError where
-    damaged.
+    damaged, or where it begins above the state: part of it was pruned, and the state is gone.
 
     What is read before its decision is dropped after it, so that memory does not grow with the journal.
     """
@@ -68,6 +69,15 @@ async def recover(journal: Journal, start: int | None, batches: BatchStore, exec
         elif record.kind == RecordKind.DECISION:
             decision = decode_decision(record.payload)
             decisions[decision.block.height] = decision
+            if (
+                decision.block.height > (next_height := executor.mark.height + 1)
+                and next_height not in decisions
+            ):
+                raise StorageError(
+                    f"the journal goes on with block {decision.block.height}, and the state ends with "
+                    f"{executor.mark.height}: it was removed, and what it rested on is pruned; remove it again "
+                    "and start with --sync snapshot"
+                )
         await _execute_known(decisions, executor)
     return found
 
@@ -107,10 +117,14 @@ def settled(guard: Guard, executed: int, decided: Callable[[int], bytes | None])
     """Return the guard to go on with above `executed`.
 
     One of a decided height has done its work, but for what it says of votes that the chain did not follow.
+    `decided` gives the value decided at a height, None where that is pruned.
     """
-    value = decided(guard.height) if 0 < guard.height <= executed else None
-    if value is None:
+    if not 0 < guard.height <= executed:
         return guard
+    value = decided(guard.height)
+    if value is None:
+        # Pruned: what can't be compared counts as strayed, which only makes our votes weigh less in strength.
+        return Guard(height=guard.height, diverged=guard.height if guard.precommitted else guard.diverged)
     return Guard(height=guard.height, diverged=diverged_after(guard, guard.height, value))
 
 

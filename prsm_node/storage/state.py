@@ -52,6 +52,8 @@ HISTORY_PAGE: Final = 50
 # Three deletions each: a commit that comes meanwhile waits about 10 ms.
 PRUNED_AT_ONCE: Final = 256
 
+AGAIN: Final = "and start with --sync snapshot: the journal does not begin with the chain"
+
 T = TypeVar("T")
 
 
@@ -539,7 +541,8 @@ class State:
         if state_root(of_accounts, *self._head.others) != self._head.root:
             raise StorageError(
                 f"the state in {directory} does not match its root and is damaged;"
-                " delete this directory, it is made again from the journal"
+                " delete this directory, "
+                + ("it is made again from the journal" if self._blocks.first == 1 else AGAIN)
             )
 
     def _root_of_genesis(self) -> bytes:

@@ -69,8 +69,9 @@ def prove(
         raise Untrusted(f"it does not follow from the trusted height {base.height}: {fault}") from None
 
 
-def mark_of(manifest: Manifest) -> ChainMark:
-    """Return what lets a replica take the chain up from a proven snapshot, with a journal that is empty."""
+def mark_of(manifest: Manifest, journal_from: int = first_position(0)) -> ChainMark:
+    """Return what lets a replica take the chain up from a proven snapshot; `journal_from` is where the home's
+    journal begins, if it has one."""
     head, (block, above, _) = manifest.head, manifest.blocks
     return ChainMark(
         height=head.height,
@@ -80,7 +81,7 @@ def mark_of(manifest: Manifest) -> ChainMark:
         roots=((head.height - 1, above.state_root), (head.height, head.root)),
         # Older work is no matter: its root stands in a decided header.
         last_work=head.height if block.works else 0,
-        journal_from=first_position(0),
+        journal_from=journal_from,
     )
 
 

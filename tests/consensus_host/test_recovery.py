@@ -1,0 +1,71 @@
+"""What a restart takes back from the journal, where parts of it or of the chain are pruned."""
+
+from pathlib import Path
+
+import pytest
+
+from consensus.guard import Guard, Step
+from consensus.validators import ValidatorSet
+from prsm_node.bench.made_chain import ChainMaker, genesis_time_ms
+from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.executor import Executor, first_mark
+from prsm_node.consensus_host.records import RecordKind
+from prsm_node.consensus_host.recovery import recover, settled
+from prsm_node.genesis import Genesis, genesis
+from prsm_node.home import Home
+from prsm_node.identity.ed25519 import SigningKey
+from prsm_node.storage.errors import StorageError
+from prsm_node.storage.journal import Journal
+from prsm_node.storage.state import State
+from tests.consensus_host.test_executor import NoPeers
+
+ONE, OTHER = b"\x01" * 32, b"\x02" * 32
+
+
+def test_a_guard_of_a_pruned_height_counts_as_strayed_if_it_precommitted() -> None:
+    def pruned(height: int) -> None:
+        return None
+
+    guard = Guard(height=7, round=2, step=Step.PRECOMMIT, locked_round=1, precommitted=(ONE,), diverged=3)
+    assert settled(guard, 9, pruned) == Guard(height=7, diverged=7)
+    assert settled(Guard(height=7, round=1, diverged=3), 9, pruned) == Guard(height=7, diverged=3)
+    assert settled(guard, 9, lambda height: ONE) == Guard(height=7, diverged=3)
+    assert settled(guard, 9, lambda height: OTHER) == Guard(height=7, diverged=7)
+    assert settled(guard, 6, pruned) is guard, "its height is still open"
+    assert settled(Guard(), 6, pruned) == Guard()
+
+
+def opened(state: State, journal: Journal, made: Genesis) -> Executor:
+    root = state.state_root(0)
+    assert root is not None
+    return Executor(
+        state=state,
+        mark=first_mark(made.hash, made.time_ms, root, journal.begin),
+        batches=BatchStore(),
+        journal=journal,
+        wanter=NoPeers(),
+        validators=lambda height: ValidatorSet.of((v.key, v.power) for v in made.validators),
+        executed=lambda happened, execution: None,
+        final=lambda final: None,
+        signed_from=lambda: None,
+    )
+
+
+async def test_a_journal_that_begins_above_the_state_is_a_sentence_and_one_below_it_is_executed(
+    tmp_path: Path,
+) -> None:
+    keys = [SigningKey.from_seed(bytes([n]) * 32) for n in range(4)]
+    made = genesis("made", genesis_time_ms(6), [(k.public, 1, f"n{i}") for i, k in enumerate(keys)], [])
+    home = Home(tmp_path)
+    await ChainMaker(home, made, keys).make([None] * 6)
+    journal = Journal.open(home.journal)
+    state = State.open(tmp_path / "again", made, lambda position: b"")
+    decisions = [record.position for record in journal.replay() if record.kind == RecordKind.DECISION]
+    with pytest.raises(
+        StorageError, match=r"goes on with block 3, and the state ends with 0.*--sync snapshot"
+    ):
+        await recover(journal, decisions[2], BatchStore(), opened(state, journal, made))
+    await recover(journal, decisions[0], BatchStore(), opened(state, journal, made))
+    assert state.height == 6
+    state.close()
+    journal.close()
