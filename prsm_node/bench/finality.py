@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from prsm_node.bench.funds import purse
+from prsm_node.bench.funds import Purse, purse
 from prsm_node.bench.local_network import local_network, progress
 from prsm_node.bench.report import BenchFailed, Metric
 from prsm_node.control.client import Client
@@ -28,17 +28,23 @@ def finality(validators: int, samples: int) -> dict[str, Metric]:
     with local_network(validators) as nodes, Client(nodes[0].home, timeout_s=FINAL_S + 5) as client:
         payer = purse(nodes[0].home, client)
         for sample in range(WARMING + samples):
-            raw = payer.pay(payer.address, 1)
-            started = time.perf_counter()
-            for kind, payload in client.stream("submit_and_wait", transaction=raw, timeout_s=FINAL_S):
-                if kind is Kind.RESULT:
-                    ended = time.perf_counter()
-                    settled = msgspec.msgpack.decode(payload, type=Settled)
-            if settled.outcome != "executed":
-                raise BenchFailed(f"a transfer failed: {settled.outcome}")
+            ms = lone(client, payer)
             if sample >= WARMING:
-                taken_ms.append((ended - started) * 1_000)
+                taken_ms.append(ms)
             if sample % 20 == 0:
                 progress(f"{sample} of {WARMING + samples}")
-            time.sleep(PAUSE_S)
     return {"submit_to_final": Metric.distribution(taken_ms, "ms")}
+
+
+def lone(client: Client, payer: Purse) -> float:
+    """Send a transfer and wait until it is final, and for what follows; return its milliseconds."""
+    raw = payer.pay(payer.address, 1)
+    started = time.perf_counter()
+    for kind, payload in client.stream("submit_and_wait", transaction=raw, timeout_s=FINAL_S):
+        if kind is Kind.RESULT:
+            ended = time.perf_counter()
+            settled = msgspec.msgpack.decode(payload, type=Settled)
+    if settled.outcome != "executed":
+        raise BenchFailed(f"a transfer failed: {settled.outcome}")
+    time.sleep(PAUSE_S)
+    return (ended - started) * 1_000

@@ -52,12 +52,12 @@ class Purse:
                 raise BenchFailed(f"the senders could not be funded: {settled.outcome}")
 
 
-def purse(home: Path, client: Client) -> Purse:
-    """The first wallet of this home, unlocked. Raise OperatorError."""
+def purse(home: Path, client: Client, place: int = 0) -> Purse:
+    """The wallet at this place in the home's list, unlocked. Raise OperatorError."""
     found = wallets.listed(Home(home))
-    if not found:
-        raise BenchFailed(f"{home} has no wallet to pay from")
-    key = wallets.unlocked(Home(home), found[0].name, passphrase_of(Home(home)))
+    if place >= len(found):
+        raise BenchFailed(f"{home} has {len(found)} wallets to pay from; {place + 1} are needed")
+    key = wallets.unlocked(Home(home), found[place].name, passphrase_of(Home(home)))
     network = client.ask("network", NetworkView)
     account = client.ask("account", AccountView, address=address_of(key.public))
     return Purse(key, network, account.next_nonce)

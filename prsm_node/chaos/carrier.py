@@ -58,12 +58,11 @@ class Carrier(Protocol):
     def close(self) -> None: ...
 
 
-def carrier(homes: Sequence[Path], how: How | None = None) -> Carrier:
-    """Begin to carry between the nodes of these homes; by namespaces if `how` is None and they can be had.
+def carrier(ends: Sequence[End], how: How | None = None) -> Carrier:
+    """Begin to carry between these nodes; by namespaces if `how` is None and they can be had.
 
     Raise OperatorError where they were asked for and can't be had.
     """
-    ends = [_end(home) for home in homes]
     if how != "proxy":
         try:
             return _Namespaces(ends)
@@ -76,7 +75,8 @@ def carrier(homes: Sequence[Path], how: How | None = None) -> Carrier:
     return _Proxied(ends)
 
 
-def _end(home: Path) -> End:
+def end_of(home: Path) -> End:
+    """Return how the node of a home is reached. Raise OperatorError."""
     config = config_file.load(Home(home).config, environment={})
     return End(config.network.port, peer_id(keystore.describe(Home(home).node_key).public))
 

@@ -13,16 +13,16 @@ from typing import Final
 import msgspec
 
 from prsm_node.bench.funds import purse
-from prsm_node.chaos.carrier import Carrier
 from prsm_node.chaos.chain import Chain, equal_at, final_by_now
 from prsm_node.chaos.finality import Finality, Trouble, merged
+from prsm_node.chaos.network import Network
 from prsm_node.chaos.report import FaultReport, Report, Transfers, fault_line, recovery
 from prsm_node.chaos.scenario import Scenario
-from prsm_node.chaos.schedule import Fault, schedule
+from prsm_node.chaos.schedule import Fault
 from prsm_node.chaos.shaping import Conditions
 from prsm_node.chaos.traffic import Traffic
 from prsm_node.chaos.vitals import Vitals
-from prsm_node.cli.fleet import Alarm, Daemon, Fleet
+from prsm_node.cli.fleet import Daemon
 from prsm_node.control.client import Client
 from prsm_node.control.protocol import ControlError
 from prsm_node.control.views import StatusView
@@ -61,15 +61,14 @@ class Run:
     def __init__(
         self,
         settings: Settings,
-        fleet: Fleet,
-        carrier: Carrier,
-        alarm: Alarm,
+        faults: Sequence[Fault],
+        network: Network,
         say: Callable[[str], None],
         progress: Callable[[str], None],
     ) -> None:
         self.settings = settings
-        self.fleet = fleet
-        self.homes = [daemon.home for daemon in fleet.daemons]
+        self.fleet = network.fleet
+        self.homes = [daemon.home for daemon in network.fleet.daemons]
         self.faults: list[FaultReport] = []
         self.vitals = Vitals([home.name for home in self.homes], settings.seconds)
         self.trouble = Trouble()
@@ -77,8 +76,9 @@ class Run:
         self.finality = [Finality(self.trouble) for _ in self.homes]
         self.broken: list[str] = []
         self.began = 0.0
-        self._carrier = carrier
-        self._alarm = alarm
+        self._schedule = faults
+        self._carrier = network.carrier
+        self._alarm = network.alarm
         self._say = say
         self._progress = progress
         self._down: set[Daemon] = set()
@@ -105,10 +105,9 @@ class Run:
         self._order()
         self._first = 1 + max(_status(home).height for home in self.homes)
         self.began = time.monotonic()
-        faults = schedule(settings.scenario, settings.seed, len(self.homes), settings.seconds)
         traffic.start()
         try:
-            for fault in faults:
+            for fault in self._schedule:
                 self._wait(fault.at_s - self.now_s)
                 self._befall(fault)
             self._wait(settings.seconds - self.now_s)

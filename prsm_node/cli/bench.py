@@ -16,6 +16,8 @@ class Name(StrEnum):
     THROUGHPUT = "throughput"
     REST = "rest"
     SIMULATE = "simulate"
+    RECOVERY = "recovery"
+    GOSSIP = "gossip"
     SYNC = "sync"
     SNAPSHOT = "snapshot"
 
@@ -37,7 +39,8 @@ def bench(
     without a network. finality: lone transfers on an idle network. throughput: the most that stays final.
     rest: what an idle daemon takes. simulate: attacked clusters in virtual time. sync: a new node catches
     up with empty and with full blocks. snapshot: of a million accounts: taken, restored, joined by.
-    Progress goes to stderr.
+    recovery: from kill -9 and from cuts, and finality with one validator stopped. gossip: what reaches all
+    on a bad network. Progress goes to stderr.
     """
     from prsm_node.bench.report import Metric, report
 
@@ -62,6 +65,14 @@ def bench(
         from prsm_node.bench.simulate import simulate
 
         metrics = simulate(seconds)
+    elif name is Name.RECOVERY:
+        from prsm_node.bench.recovery import recovery
+
+        metrics = recovery(validators, samples)
+    elif name is Name.GOSSIP:
+        from prsm_node.bench.gossip import gossip
+
+        metrics = gossip(seconds)
     elif name is Name.SYNC:
         from prsm_node.bench.sync import sync
 

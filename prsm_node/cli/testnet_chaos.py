@@ -4,17 +4,17 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from prsm_node.chaos import diagram, scenario
-from prsm_node.chaos.carrier import How, carrier
+from prsm_node.chaos.carrier import How
+from prsm_node.chaos.network import network
 from prsm_node.chaos.report import Report, told
 from prsm_node.chaos.run import Ended, Run, Settings
-from prsm_node.cli.fleet import Daemon, Fleet, alarm
+from prsm_node.chaos.schedule import schedule
 from prsm_node.cli.output import print_fields, print_json, say
 from prsm_node.errors import OperatorError
 
@@ -53,38 +53,21 @@ def settings_of(asked: Asked) -> Settings:
 def chaos(homes: Sequence[Path], asked: Asked, settings: Settings, pictures: Path) -> int:
     """Attack the nodes of these homes; write the picture into the folder `pictures`. Return the exit code."""
     progress = Progress()
-    carrying = carrier(homes, asked.links)
-    try:
-        with alarm() as woken:
-            place = {home: index for index, home in enumerate(homes)}
-
-            def make(home: Path) -> Daemon:
-                return Daemon(home, carrying.environment(place[home]), partial(carrying.born, place[home]))
-
-            fleet = Fleet(homes, make)
-            try:
-                up = fleet.wait_ready(woken)
-                if woken.ending:
-                    return 1
-                if asked.json:
-                    print_json({"event": "ready", "nodes": up})
-                about = f": {settings.scenario.about}" if settings.scenario.about else ""
-                say(f"{settings.name}, seed {settings.seed}, links by {carrying.how}{about}")
-                run = Run(settings, fleet, carrying, woken, progress.line, progress)
-                try:
-                    run.play()
-                except Ended:
-                    return 1
-                report = _reported(run, pictures)
-            finally:
-                killed = fleet.stop()
-    finally:
-        carrying.close()
+    with network(homes, asked.links) as attacked:
+        if attacked.alarm.ending:
+            return 1
+        if asked.json:
+            print_json({"event": "ready", "nodes": attacked.up})
+        about = f": {settings.scenario.about}" if settings.scenario.about else ""
+        say(f"{settings.name}, seed {settings.seed}, links by {attacked.carrier.how}{about}")
+        faults = schedule(settings.scenario, settings.seed, len(homes), settings.seconds)
+        run = Run(settings, faults, attacked, progress.line, progress)
+        try:
+            run.play()
+        except Ended:
+            return 1
+        report = _reported(run, pictures)
     progress.done()
-    if killed:
-        report = msgspec.structs.replace(
-            report, broken=(*report.broken, *(f"{name} did not end at SIGTERM" for name in killed))
-        )
     if asked.json:
         print_json({"event": "report", **msgspec.to_builtins(report)})
     else:

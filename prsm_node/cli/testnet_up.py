@@ -139,7 +139,7 @@ def _attacked(
 def _homes_in(root: Path, validators: int | None, accounts: int | None, json: bool) -> list[Path]:
     """Return the homes below `root` in order, making a network where there are none."""
     root = root.absolute()
-    homes = _found_homes(root)
+    homes = found_homes(root)
     if homes:
         if validators not in (None, len(homes)):
             raise OperatorError(
@@ -148,16 +148,17 @@ def _homes_in(root: Path, validators: int | None, accounts: int | None, json: bo
         return homes
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise OperatorError(f"{root} holds no testnet and is not empty; choose another directory")
-    _new_network(root, validators or VALIDATORS, accounts or ACCOUNTS, json)
-    return _found_homes(root)
+    new_network(root, validators or VALIDATORS, accounts or ACCOUNTS, json)
+    return found_homes(root)
 
 
-def _found_homes(root: Path) -> list[Path]:
+def found_homes(root: Path) -> list[Path]:
+    """Return the homes below `root` in order."""
     homes = [path for path in root.glob("node*") if path.name[4:].isdecimal() and Home(path).config.exists()]
     return sorted(homes, key=lambda path: int(path.name[4:]))
 
 
-def _new_network(root: Path, validators: int, accounts: int, json: bool) -> None:
+def new_network(root: Path, validators: int, accounts: int, json: bool) -> None:
     """`testnet new`, in a process of its own: what it imports is not kept while the nodes run."""
     command = [sys.executable, "-m", "prsm_node", "testnet", "new", "--out", str(root)]
     command += ["--validators", str(validators), "--accounts", str(accounts)]

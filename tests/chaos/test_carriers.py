@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from prsm_node.chaos import namespaces
-from prsm_node.chaos.carrier import Carrier, How, carrier
+from prsm_node.chaos.carrier import Carrier, How, carrier, end_of
 from prsm_node.chaos.proxy import door
 from prsm_node.chaos.shaping import Condition, Conditions
 from prsm_node.cli import home_making
@@ -82,7 +82,7 @@ def round_trip_s(link: socket.socket) -> float:
 @contextmanager
 def pair(folder: Path, how: How) -> Iterator[Pair]:
     made = home_making.local_network([folder / "node0", folder / "node1"], "carriers", 0)
-    carrying = carrier([home.path for home in made.homes], how)
+    carrying = carrier([end_of(home.path) for home in made.homes], how)
     try:
         yield Pair(carrying, [config.network.port for config in made.configs])
     finally:
