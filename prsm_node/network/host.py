@@ -138,7 +138,7 @@ class Host:
         self._held: dict[GuardedYamux, int] = {}
         self._held_all = 0
         self._arrivals = Arrivals()
-        self._handshakes: Lobby[trio.CancelScope] = Lobby(HANDSHAKES_MAX)
+        self._handshakes: Lobby[RawConnection] = Lobby(HANDSHAKES_MAX)
         self._guests: Lobby[GuardedYamux] = Lobby(GUESTS_MAX)
         # Above its own bounds, for it turns away whoever comes when it is full.
         setattr(swarm, "_inbound_limiter", trio.CapacityLimiter(connections_max + HANDSHAKES_MAX))  # noqa: B010
@@ -266,18 +266,17 @@ class Host:
         """Take the place of the library's: the same upgrade, but done when the connection is."""
         raw = RawConnection(socket, False)
         group = group_of_host(_remember_address(socket))
-        scope = trio.CancelScope()
         try:
             if not self._arrivals.admit(group, trio.current_time()):
                 self.faults["arrived too fast"] += 1
                 return
-            if (leaves := self._handshakes.enter(scope, group)) is not None:
+            if (leaves := self._handshakes.enter(raw, group)) is not None:
                 self.faults["handshakes pushed out"] += 1
-                leaves.cancel()
-            with scope:
-                muxed = await self.swarm.upgrade_inbound_raw_conn(raw, address)
-            self._handshakes.leave(scope)
-            if not scope.cancelled_caught and isinstance(muxed, GuardedYamux):
+                # Never cancelled: the library then forgets to give its place under the connection limit back.
+                await self._close_raw(leaves)
+            muxed = await self.swarm.upgrade_inbound_raw_conn(raw, address)
+            self._handshakes.leave(raw)
+            if isinstance(muxed, GuardedYamux):
                 if self.refuses(muxed.node_key):
                     self.faults["banned"] += 1
                     await muxed.abort()
@@ -285,12 +284,15 @@ class Host:
         except Exception as error:
             self.faults[f"inbound: {type(error).__name__}"] += 1
         finally:
-            self._handshakes.leave(scope)
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
-                try:
-                    await raw.close()
-                except Exception as error:
-                    self.faults[f"close: {type(error).__name__}"] += 1
+            self._handshakes.leave(raw)
+            await self._close_raw(raw)
+
+    async def _close_raw(self, raw: RawConnection) -> None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
+            try:
+                await raw.close()
+            except Exception as error:
+                self.faults[f"close: {type(error).__name__}"] += 1
 
     async def _stays(self, muxed: GuardedYamux, group: str) -> None:
         """Wait for the end of a connection that came; as long as it has no link it is a guest."""

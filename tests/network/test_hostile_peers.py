@@ -20,6 +20,7 @@ from prsm_node.network.addresses import parse_address, peer_id_of
 from prsm_node.network.cpu_budget import SIGNATURE_CHECK_S, STRANGER_SHARE
 from prsm_node.network.discovery import Discovery
 from prsm_node.network.guarded_yamux import HELD_BYTES_MAX, STREAMS_BURST
+from prsm_node.network.host import HANDSHAKES_MAX
 from prsm_node.network.link import Link
 from prsm_node.network.outbox import QUEUE_BYTES_MAX
 from prsm_node.network.token_bucket import BURST_S
@@ -304,6 +305,22 @@ async def test_garbage_instead_of_noise_and_floods_of_connections_end_nothing() 
             await socket.aclose()
         good = await start(nursery, 2, config(*node.addresses, heartbeat_s=5))
         await until(good.links.links)
+
+
+async def test_half_open_handshakes_push_out_each_other_and_give_their_places_back() -> None:
+    async with running() as nursery:
+        node = await start(nursery, 1, config(heartbeat_s=5))
+        port = parse_address(node.addresses[0]).port
+        sockets = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(3 * HANDSHAKES_MAX)]
+        host = node.links.host
+        await until(lambda: host.faults["handshakes pushed out"] >= 2 * HANDSHAKES_MAX)
+        good = await start(nursery, 2, config(*node.addresses, heartbeat_s=5))
+        await until(good.links.links)
+        for socket in sockets:
+            await socket.aclose()
+        resources = host.swarm._resource_manager
+        assert resources is not None
+        await until(lambda: resources._current_connections <= 2)
 
 
 async def test_inbound_connections_that_ended_leave_room_for_others() -> None:
