@@ -21,6 +21,7 @@ from prsm_node.identity.passphrases import Passphrase
 from prsm_node.node import Node
 from prsm_node.node_view import RunningNode
 from prsm_node.observability import logs
+from prsm_node.progress_bar import show
 from prsm_node.snapshot_start import SnapshotStart
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ async def run(home: Home, config: Config, passphrase: Passphrase) -> None:
             async with trio.open_nursery() as nursery:
                 await nursery.start(server.serve, home.socket, methods.handlers(view))
                 lock.announce(view.listen, datetime.now(UTC))
+                nursery.start_soon(show, view.progress)
                 _set_start_up_aside()
                 task_status.started()
 

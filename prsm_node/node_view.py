@@ -28,6 +28,7 @@ from prsm_node.control.views import (
     ProvenView,
     StatusView,
     StrengthView,
+    SyncView,
     TransactionView,
     ValidatorView,
 )
@@ -35,6 +36,7 @@ from prsm_node.identity.peer_ids import peer_id
 from prsm_node.invite import Invite, encode
 from prsm_node.ledger.outcomes import FIRST_UNCHARGED, Outcome
 from prsm_node.mempool.admission import Reason
+from prsm_node.progress_bar import bar
 from prsm_node.storage.blocks import StoredBlock
 from prsm_node.storage.history import FoundTransaction, UnknownPosition
 
@@ -84,6 +86,7 @@ class RunningNode:
             not_voting_because=why or ("" if voting else "waiting to hear whether this key votes elsewhere"),
             syncing=node.sync.syncing,
             sync_target=max(node.sync.target, state.height),
+            sync=self._sync(),
             mempool=node.mempool.stats().items,
             finality_p50_ms=p50,
             finality_p99_ms=p99,
@@ -92,6 +95,17 @@ class RunningNode:
             started_ms=node.started_ms,
             first_block=state.first_block,
         )
+
+    def _sync(self) -> SyncView | None:
+        at = self._node.sync.progress()
+        if at is None or not self._node.sync.syncing:
+            return None
+        return SyncView(at.phase, at.done, at.total, at.per_second, at.seconds_left, at.peers)
+
+    def progress(self) -> str | None:
+        """Return how far catching up is as a line for a terminal, None where there is nothing to tell."""
+        at = self._sync()
+        return None if at is None else bar(at.done / max(1, at.total), at.sentence())
 
     def peers(self) -> list[PeerView]:
         now_s, now_ms = self._node.links.clock(), self._node.machine.now_ms()

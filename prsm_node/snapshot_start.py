@@ -5,7 +5,6 @@ use a key of their own: nobody takes this node for one that follows the chain al
 """
 
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -28,18 +27,17 @@ from prsm_node.machine import Machine
 from prsm_node.network.discovery import Discovery
 from prsm_node.network.links import Links
 from prsm_node.peer_outbox import PeerOutbox
+from prsm_node.progress_bar import bar, show
 from prsm_node.storage import restoring
 from prsm_node.storage.journal_segments import first_position, segment_numbers
 from prsm_node.storage.snapshot_folder import SnapshotFolder
 from prsm_node.sync.snapshot_fetch import SnapshotFetch
-from prsm_node.sync.snapshot_progress import Phase, Progress, ProgressView
+from prsm_node.sync.snapshot_progress import Phase, Progress
 from prsm_node.sync.snapshot_trust import mark_of
 
 log = structlog.get_logger("snapshots")
 
 TOLD_EVERY_S = 5.0
-SHOWN_EVERY_S = 0.2
-BAR_CHARACTERS = 24
 
 Serve = Callable[[Handlers], Awaitable[None]]
 """Serves commands until cancelled."""
@@ -93,8 +91,7 @@ class SnapshotStart:
             nursery.start_soon(self._end_when_stopped, nursery.cancel_scope)
             nursery.start_soon(serve, handlers(self.status, self.stop))
             nursery.start_soon(self._tell)
-            if sys.stderr.isatty():
-                nursery.start_soon(self._show)
+            nursery.start_soon(show, self._line)
             await nursery.start(self._links.run)
             nursery.start_soon(Discovery(self._links).run)
             await self._make_state()
@@ -150,14 +147,9 @@ class SnapshotStart:
                 peers=len(self._outbox.links()),
             )
 
-    async def _show(self) -> None:
-        """A progress bar, for the person at the terminal."""
-        try:
-            while True:
-                print(f"\r\x1b[K{bar(self._progress.view())}", end="", file=sys.stderr, flush=True)
-                await trio.sleep(SHOWN_EVERY_S)
-        finally:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    def _line(self) -> str:
+        view = self._progress.view()
+        return bar(view.bytes_done / view.bytes_total if view.bytes_total else 0.0, view.sentence())
 
     def status(self) -> StatusView:
         genesis, view = self._genesis, self._progress.view()
@@ -194,10 +186,3 @@ class SnapshotStart:
                 resumed_bytes=view.resumed_bytes,
             ),
         )
-
-
-def bar(view: ProgressView) -> str:
-    """Return how far it is as a bar and a sentence."""
-    share = view.bytes_done / view.bytes_total if view.bytes_total else 0.0
-    full = round(min(share, 1.0) * BAR_CHARACTERS)
-    return f"[{'#' * full}{'.' * (BAR_CHARACTERS - full)}] {view.sentence()}"

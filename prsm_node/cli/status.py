@@ -32,6 +32,7 @@ def as_json(view: StatusView) -> dict[str, object]:
         "not_voting_because": view.not_voting_because,
         "syncing": view.syncing,
         "sync_target": view.sync_target,
+        "sync": view.sync,
         "mempool": view.mempool,
         "finality_ms": {"p50": milliseconds(view.finality_p50_ms), "p99": milliseconds(view.finality_p99_ms)},
         "listen": view.listen,
@@ -44,6 +45,8 @@ def as_json(view: StatusView) -> dict[str, object]:
 
 def _for_people(view: StatusView) -> list[tuple[str, object]]:
     sync = f"catching up: {view.height} of {view.sync_target}" if view.syncing else "up to date"
+    if view.sync is not None:
+        sync = view.sync.sentence()
     if view.snapshot is not None:
         sync = view.not_voting_because
     elif view.first_block > 1:

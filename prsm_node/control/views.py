@@ -42,6 +42,40 @@ class StatusView(msgspec.Struct, frozen=True):
     """The lowest height whose block this node keeps."""
     snapshot: "SnapshotView | None" = None
     """Of a node that has no state yet and takes a snapshot over."""
+    sync: "SyncView | None" = None
+    """Of a node that catches up by blocks."""
+
+
+class SyncView(msgspec.Struct, frozen=True):
+    """How far catching up is."""
+
+    phase: str
+    """headers: from the trusted block down to this node's own; blocks: checked and executed."""
+    done: int
+    """Of `headers`: how many of them; of `blocks`: the height."""
+    total: int
+    per_second: float
+    """Over the last seconds."""
+    seconds_left: float | None
+    """None while nothing can be said."""
+    peers: int
+    """That have a question of ours open."""
+
+    def sentence(self) -> str:
+        """Return it for a person, below 80 characters."""
+        text = f"catching up: {self.phase} {self.done:,} of {self.total:,}, {self.per_second:,.0f} a second"
+        return text if self.seconds_left is None else f"{text}, {left(self.seconds_left)} left"
+
+
+def left(seconds: float) -> str:
+    """Return a time to come in the two units that matter."""
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 120:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"
 
 
 class SnapshotView(msgspec.Struct, frozen=True):

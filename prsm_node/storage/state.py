@@ -41,10 +41,15 @@ from prsm_node.storage.transaction_index import TransactionIndex
 
 COMMIT_AFTER_S: Final = 1.0
 COMMIT_AFTER_TRANSACTIONS: Final = 4_000
+# A node that catches up executes 100,000 a second: it commits some times a second, and not each 40 ms.
+COMMIT_SPACED_S: Final = 0.25
+COMMIT_AT_ONCE_TRANSACTIONS: Final = 32_768
 # Below this many transactions since the last commit began, a commit costs less than anyone would notice, and
 # whoever reads LMDB from another process sees each block at once.
 LIGHT_TRANSACTIONS: Final = 64
 LIGHT_AFTER_S: Final = 0.02
+# More blocks than that since the last one are those of a node that catches up: empty ones wait as well.
+LIGHT_BLOCKS: Final = 4
 # About 25 MB of changed buckets and pending rows; a node whose disk cannot follow has to wait here.
 UNCOMMITTED_TRANSACTIONS_MAX: Final = 65_536
 READER_CHECK_S: Final = 10.0
@@ -276,16 +281,22 @@ class State:
 
     @property
     def should_commit(self) -> bool:
-        """Whether now is the moment: after each block at light load, else each second or 4,000 transfers."""
+        """Whether now is the moment: after each block at light load, else each second or 4,000 transfers;
+        while catching up more rarely."""
         if self._committing.locked() or not (
             self._head.height > self._durable or self._blocks.commits_changed or self._staged
         ):
             return False
         since_s = self._clock() - self._committed_at
         return (
-            self._since_commit >= COMMIT_AFTER_TRANSACTIONS
+            (self._since_commit >= COMMIT_AFTER_TRANSACTIONS and since_s >= COMMIT_SPACED_S)
+            or self._since_commit >= COMMIT_AT_ONCE_TRANSACTIONS
             or since_s >= COMMIT_AFTER_S
-            or (self._since_commit <= LIGHT_TRANSACTIONS and since_s >= LIGHT_AFTER_S)
+            or (
+                self._since_commit <= LIGHT_TRANSACTIONS
+                and self._head.height - self._durable <= LIGHT_BLOCKS
+                and since_s >= LIGHT_AFTER_S
+            )
         )
 
     @property

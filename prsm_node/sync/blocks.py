@@ -48,6 +48,7 @@ DOUBTED_MAX = 256
 BODIES_WANTED = 32
 HEADER_BYTES = 300
 TOLD_EVERY_S = 5.0
+HEADERS, BLOCKS = "headers", "blocks"
 # Between two checkpoints of the loop: a millisecond of checks.
 BLOCKS_AT_ONCE = 8
 
@@ -109,7 +110,7 @@ class BlockSync:
         self._doubted: dict[int, float] = {}
         self._first: dict[int, int] = {}
         """By link, of peers that pruned: the lowest height whose block they keep."""
-        self._phase = "idle"
+        self._phase: str | None = None
         self._progress = Progress()
         self._told_at = 0.0
         self._ahead = Lookahead(self.sources, self._who, self._fixed, self._doubt, self._note_pruned)
@@ -129,29 +130,31 @@ class BlockSync:
         """Whether this node is further behind than agreement by itself makes good."""
         return self.target > self._chain.executed_height() + NEAR_HEIGHTS
 
-    def progress(self) -> SyncProgress:
-        """How far it is, for people and programs."""
-        now, done, left = trio.current_time(), self._done(), self._left()
+    def progress(self) -> SyncProgress | None:
+        """How far it is; None while there is nothing to catch up with."""
+        if self._phase is None:
+            return None
+        now, done, total = trio.current_time(), self._done(), self._total()
         return SyncProgress(
             phase=self._phase,
-            at=self._chain.executed_height() + (left if self._phase == "headers" else 0),
-            target=max(self.target, self._chain.executed_height()),
-            per_second=self._progress.per_second(now, done) if self._phase != "idle" else 0.0,
-            seconds_left=self._progress.seconds_left(now, done, left) if self._phase != "idle" else None,
+            done=done,
+            total=total,
+            per_second=self._progress.per_second(now, done),
+            seconds_left=self._progress.seconds_left(now, done, max(0, total - done)),
             peers=self.sources.asked(),
         )
 
     def _done(self) -> int:
         path = self._chain.path()
-        if self._phase == "headers" and path is not None:
+        if self._phase == HEADERS and path is not None:
             return path.height - path.at
         return self._chain.executed_height()
 
-    def _left(self) -> int:
+    def _total(self) -> int:
         path = self._chain.path()
-        if self._phase == "headers" and path is not None:
-            return path.at - self._chain.executed_height()
-        return max(0, self.target - self._chain.executed_height())
+        if self._phase == HEADERS and path is not None:
+            return path.height - self._chain.executed_height()
+        return max(self.target, self._chain.executed_height())
 
     def _begin(self, phase: str) -> None:
         if phase != self._phase:
@@ -182,7 +185,7 @@ class BlockSync:
                     await self._hinted.wait()
                 self._hinted = trio.Event()
                 await self._catch_up()
-                self._phase = "idle"
+                self._phase = None
 
     async def _bring_bodies(self) -> None:
         while True:
@@ -246,7 +249,7 @@ class BlockSync:
             return  # agreement itself moves on
         if not await self._walk():
             return
-        self._begin("blocks")
+        self._begin(BLOCKS)
         begin = self._chain.next_height()
         async with trio.open_nursery() as nursery:
             self._ahead.start(begin, self._goal, nursery)
@@ -266,7 +269,7 @@ class BlockSync:
             wanted = path.wanted(self._chain.executed_height() + 1)
             if wanted is None:
                 return True
-            self._begin("headers")
+            self._begin(HEADERS)
             led = await self.sources.get(
                 wanted, partial(self._who, wanted.height), self._headers, wanted.count * HEADER_BYTES
             )
@@ -362,15 +365,16 @@ class BlockSync:
         if now - self._told_at >= TOLD_EVERY_S:
             self._told_at = now
             at = self.progress()
-            log.info(
-                "syncing",
-                phase=at.phase,
-                at=at.at,
-                target=at.target,
-                per_second=round(at.per_second),
-                seconds_left=None if at.seconds_left is None else round(at.seconds_left),
-                peers=at.peers,
-            )
+            if at is not None:
+                log.info(
+                    "syncing",
+                    phase=at.phase,
+                    done=at.done,
+                    total=at.total,
+                    per_second=round(at.per_second),
+                    seconds_left=None if at.seconds_left is None else round(at.seconds_left),
+                    peers=at.peers,
+                )
 
     # --- batches of a block decided here ----------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""How far catching up is, how fast it goes and how long it will take."""
+"""How far catching up is, how fast it goes and how long it takes yet."""
 
 from collections import deque
 from typing import Final
@@ -11,15 +11,15 @@ SAMPLE_S: Final = 0.5
 
 
 class SyncProgress(msgspec.Struct, frozen=True):
-    """As it is shown to people and programs."""
+    """At one moment."""
 
     phase: str
-    """`idle`, `headers` (walking down from the trusted block) or `blocks`."""
-    at: int
-    """Of `headers`: the height walked down to; else the last executed one."""
-    target: int
+    """`headers`, walked down from the trusted block, or `blocks`."""
+    done: int
+    """Headers, or the height executed."""
+    total: int
     per_second: float
-    """Headers or blocks, lately."""
+    """Lately."""
     seconds_left: float | None
     """None where that can't be told."""
     peers: int

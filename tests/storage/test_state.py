@@ -153,7 +153,20 @@ async def test_commits_follow_each_block_at_light_load_and_4000_transfers_otherw
     assert state.should_commit, "a second"
     await state.commit()
     chain.run(state, *[b"garbage"] * 4_000)
-    assert state.should_commit, "4,000 transactions"
+    assert not state.should_commit, "4,000 transactions at once"
+    now += 0.25
+    assert state.should_commit, "4,000 transactions in a quarter of a second"
+    chain.run(state, *[b"garbage"] * 29_000)
+    now -= 0.25
+    assert state.should_commit, "33,000 transactions at once"
+    now += 0.25
+    await state.commit()
+    for _ in range(6):
+        chain.run(state, b"garbage")
+    now += 0.05
+    assert not state.should_commit, "six blocks in 50 ms: it catches up"
+    now += 1.0
+    assert state.should_commit, "a second"
     state.close()
 
 
