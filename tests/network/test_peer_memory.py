@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,7 +23,7 @@ from prsm_node.network.peer_memory import PeerMemory
 from prsm_node.network.peer_records import ANCHORS_MAX, Forgetful, PeerFile, Remembered, decode, encode
 from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.frames import Reason
-from tests.network.nodes import Rogue, config, running, start, until
+from tests.network.nodes import Rogue, Session, config, key, running, start, until
 from tests.network.test_hostile_peers import spoilt
 
 
@@ -135,3 +136,28 @@ async def test_an_anchor_that_is_no_address_is_passed_over() -> None:
     links = Linked([])
     PeerMemory(links, Odd()).recall()
     assert len(links.book) == 0
+
+
+async def test_of_a_banned_place_only_a_validator_of_the_set_gets_in() -> None:
+    validator, pretender = key(100), key(101)
+
+    class Banned(Forgetful):
+        def load(self) -> Remembered:
+            now_ms = time.time_ns() // 1_000_000
+            return Remembered((Ban("127.0.0.1", "4 nodes banned there", now_ms, now_ms + 60_000, 1),))
+
+    async with running() as nursery:
+        node = await start(
+            nursery,
+            1,
+            config(heartbeat_s=5),
+            records=Banned(),
+            privileged=lambda claimed: claimed == validator.public,
+        )
+        assert node.links.conduct.place_banned("127.0.0.1")
+        await start(nursery, 2, config(*node.addresses), validator_session=Session(pretender))
+        await start(nursery, 3, config(*node.addresses))
+        await until(lambda: node.links.stats().get("links_refused", 0) >= 2)
+        member = await start(nursery, 4, config(*node.addresses), validator_session=Session(validator))
+        await until(member.links.links)
+        assert [link.validator for link in node.links.links()] == [validator.public]
