@@ -50,10 +50,10 @@ class Voting:
     def not_because(self) -> str:
         """Why this node does not vote, as a sentence; empty where it does or soon may."""
         host, roster = self._node.host, self._node.state.roster
-        if host.stopped_because or not self._switched_on:
-            return host.stopped_because or "consensus.vote is off"
-        if host.replica.height.me is not None:
-            return self._silenced
+        if not self._switched_on:
+            return "consensus.vote is off"
+        if self._key in host.replica.height.validators:
+            return host.stopped_because or self._silenced
         found = roster.conviction(self._key)
         if found is not None and found.jailed:
             return f"jailed: this key {found.offence}, as block {found.block} proves"
