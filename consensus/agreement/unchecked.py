@@ -37,6 +37,8 @@ class UncheckedVotes:
         self._held: dict[Link, dict[Slot, Vote]] = {}
         self._groups: dict[tuple[int, VoteKind], dict[Slot, Vote]] = {}
         self._given: dict[Vote, None] = {}
+        self._added = 0
+        self._asked: tuple[int, bool, int, int] | None = None
 
     def __len__(self) -> int:
         return sum(len(held) for held in self._held.values())
@@ -68,11 +70,17 @@ class UncheckedVotes:
         if len(held) >= LINK_VOTES_MAX:
             self._drop(next(iter(held)))
         held[slot] = vote
+        self._added += 1
         self._groups.setdefault((vote.round, vote.kind), {})[slot] = vote
         return self.due(height)
 
     def due(self, height: Height) -> tuple[Vote, ...]:
-        """Return the votes that could matter now: to be asked again after a round or a count has changed."""
+        """Return the votes that could matter now: to be asked again after any step, which mostly changed
+        nothing here."""
+        asked = (height.round, height.awake, height.keeper.changes, self._added)
+        if asked == self._asked:
+            return ()
+        self._asked = asked
         due: dict[Vote, None] = {}
         for (round_, kind), group in self._groups.items():
             if round_ == height.round or (round_ < height.round and kind is VoteKind.PRECOMMIT):
@@ -88,6 +96,8 @@ class UncheckedVotes:
 
     def _give(self, due: dict[Vote, None]) -> tuple[Vote, ...]:
         """Give votes out to be checked, once."""
+        if not due:
+            return ()
         for slot in [s for group in self._groups.values() for s, vote in group.items() if vote in due]:
             self._drop(slot)
         for vote in due:
@@ -117,7 +127,7 @@ class UncheckedVotes:
         ):
             return fresh
         due: list[Vote] = []
-        for value in {vote.value for vote in fresh}:
+        for value in dict.fromkeys(vote.value for vote in fresh):
             if value is NIL and kind is VoteKind.PRECOMMIT:
                 continue  # no rule asks for it
             alike = [vote for vote in fresh if vote.value == value]

@@ -53,6 +53,8 @@ class VoteKeeper:
         self._commits: dict[Place, CheckedCertificate] = {}
         self._waiting: dict[Place, CheckedCertificate] = {}
         self._convicted: set[bytes] = set()
+        self.changes = 0
+        """Moves on whenever a count may have changed."""
 
     # --- taking in --------------------------------------------------------------------------------
 
@@ -70,6 +72,7 @@ class VoteKeeper:
             return self._report(VoteEquivocation(known, vote)) if is_equivocation(known, vote) else None
         tally.votes[vote.voter] = vote
         tally.weight += power
+        self.changes += 1
         if vote.round > self._reached.get(vote.voter, -1):
             self._reached[vote.voter] = vote.round
             self._highest = max(self._highest, vote.round)
@@ -78,6 +81,7 @@ class VoteKeeper:
 
     def add_certificate(self, certificate: CheckedCertificate) -> list[VoteEquivocation | Amnesia]:
         """Count the votes of a certificate, and let it stand as a whole."""
+        self.changes += 1
         found = [evidence for vote in votes_of(certificate) if (evidence := self.add(CheckedVote(vote)))]
         place = (certificate.round, certificate.value)
         if certificate.kind is VoteKind.PRECOMMIT:
@@ -93,6 +97,7 @@ class VoteKeeper:
 
     def restore_polka(self, certificate: CheckedCertificate) -> None:
         """Take back the polka of our valid value, as the guard kept it: we counted it before."""
+        self.changes += 1
         self._stand((certificate.round, certificate.value), certificate)
 
     def _count(self, tally: Tally, vote: CheckedVote, power: int) -> None:
@@ -288,6 +293,7 @@ class VoteKeeper:
         rounds in `keep`.
         """
         for round_, kind in [place for place in self._tallies if place[0] < current - 1]:
+            self.changes += 1
             del self._tallies[round_, kind]
         if self._highest > current:
             for place in [place for place in self._tallies if place[0] > current]:
@@ -302,6 +308,7 @@ class VoteKeeper:
                 del self._polkas[oldest]
 
     def _drop(self, tally: Tally, voter: bytes) -> None:
+        self.changes += 1
         vote, power = tally.votes.pop(voter), self.validators.power(voter)
         tally.weight -= power
         if vote in tally.aside:
