@@ -75,8 +75,8 @@ async def recover(journal: Journal, start: int | None, batches: BatchStore, exec
             ):
                 raise StorageError(
                     f"the journal goes on with block {decision.block.height}, and the state ends with "
-                    f"{executor.mark.height}: it was removed, and what it rested on is pruned; remove it again "
-                    "and start with --sync snapshot"
+                    f"{executor.mark.height}: it was removed, and what it rested on is pruned; remove it "
+                    "again and start with --sync snapshot"
                 )
         await _execute_known(decisions, executor)
     return found

@@ -20,7 +20,6 @@ from consensus.certificates import Certificate
 from prsm_node.genesis import Genesis, GenesisValidator
 from prsm_node.ledger.accounts import Account
 from prsm_node.ledger.execution import Decoded, Executed, decoded, execute_decoded, transactions_of
-from prsm_node.ledger.lanes import Lanes
 from prsm_node.ledger.outcomes import Outcome
 from prsm_node.ledger.parameters import Parameters
 from prsm_node.ledger.roots import AccountProof, state_root
@@ -29,11 +28,12 @@ from prsm_node.ledger.supply import Supply
 from prsm_node.storage import history
 from prsm_node.storage.accounts import AccountStore
 from prsm_node.storage.accounts_copy import AccountsCopy
-from prsm_node.storage.blocks import BatchRecord, BlockRecord, BlockStore, FrozenBlocks, StoredBlock, rows_of
+from prsm_node.storage.blocks import BatchRecord, BlockRecord, BlockStore, StoredBlock, rows_of
 from prsm_node.storage.environment import MAP_BYTES, Environment, MapFull, Write
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.executed_block import Execution
-from prsm_node.storage.generation import GENESIS_KEY, HEAD_KEY, OWN, SCHEMA, Frozen, Head, read_head
+from prsm_node.storage.founding import check, found, root_of_genesis
+from prsm_node.storage.generation import HEAD_KEY, OWN, SCHEMA, Frozen, Head, read_head
 from prsm_node.storage.history import Bodies, FoundTransaction, ReadBody, UnknownPosition
 from prsm_node.storage.journal_use import Segments
 from prsm_node.storage.speculation import Overlay, Speculation
@@ -56,8 +56,6 @@ READER_CHECK_S: Final = 10.0
 HISTORY_PAGE: Final = 50
 # Three deletions each: a commit that comes meanwhile waits about 10 ms.
 PRUNED_AT_ONCE: Final = 256
-
-AGAIN: Final = "and start with --sync snapshot: the journal does not begin with the chain"
 
 T = TypeVar("T")
 
@@ -98,13 +96,13 @@ class State:
         stored = environment.get(environment.meta, HEAD_KEY)
         if stored is None:
             self._accounts = AccountStore(environment, 0)
-            self._found(genesis)
+            self._head = found(environment, self._accounts, genesis)
         else:
             self._head = read_head(stored, directory)
             self._accounts = AccountStore(environment, self._head.accounts)
-            self._check(genesis, directory)
+            check(environment, self._accounts, self._head, genesis)
         self._durable = self._head.height
-        self._genesis_root = self._root_of_genesis()
+        self._genesis_root = root_of_genesis(environment)
         self._index.open(self._durable, self._blocks.rows, self._blocks.first)
 
     @classmethod
@@ -204,7 +202,7 @@ class State:
         if height == self._head.height:
             return self._head.root
         if height == 0:
-            return self._genesis_root or None
+            return self._genesis_root
         record = self._blocks.block(height)
         return None if record is None else record.state_root
 
@@ -521,45 +519,6 @@ class State:
             if self._staged.get(key) == value:
                 del self._staged[key]
         self._durable = frozen.head.height
-
-    def _found(self, genesis: Genesis) -> None:
-        """Lay down the genesis, in one transaction: a state is there wholly or not at all."""
-        accounts = self._accounts.fill((account.address, account.balance) for account in genesis.accounts)
-        supply = Supply(minted=genesis.supply, burned=0, treasury=0, in_accounts=genesis.supply)
-        supply.check(0)
-        count = self._accounts.count
-        lanes = Lanes()
-        roster = Roster.founded((validator.key, validator.power) for validator in genesis.validators)
-        root = state_root(self._accounts.tree.root(count), supply.root, lanes.root, roster.root)
-        self._head = Head(SCHEMA, 0, genesis.hash, genesis.time_ms, root, count, supply, lanes, roster)
-        frozen = Frozen(self._head, accounts, FrozenBlocks([], [], []), {}, 0)
-
-        def put(transaction: lmdb.Transaction, environment: Environment) -> None:
-            frozen.put(transaction, environment)
-            transaction.put(GENESIS_KEY, genesis.hash + root, db=environment.meta)
-
-        self._environment.write_growing(frozen.bytes_expected, put)
-
-    def _check(self, genesis: Genesis, directory: Path) -> None:
-        """Raise StorageError unless the stored state is this network's and undamaged."""
-        stored = self._environment.get(self._environment.meta, GENESIS_KEY)
-        if stored is None or stored[:32] != genesis.hash:
-            raise StorageError(
-                f"the state in {directory} belongs to another network, not to {genesis.network}"
-                f" ({genesis.hash.hex()[:16]}); choose another home or bring the genesis it was made with"
-            )
-        of_accounts = self._accounts.hash_all()
-        if state_root(of_accounts, *self._head.others) != self._head.root:
-            raise StorageError(
-                f"the state in {directory} does not match its root and is damaged;"
-                " delete this directory, "
-                + ("it is made again from the journal" if self._blocks.first == 1 else AGAIN)
-            )
-
-    def _root_of_genesis(self) -> bytes:
-        stored = self._environment.get(self._environment.meta, GENESIS_KEY)
-        assert stored is not None, "the genesis is not laid down"
-        return stored[32:]  # a state that was taken over has none
 
 
 def _taken_apart(bodies: Sequence[bytes | Decoded]) -> list[Decoded]:
