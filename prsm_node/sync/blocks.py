@@ -306,6 +306,8 @@ class BlockSync:
             height = arrived.block.height
             if not following.ready() and not await self._executed(height - UNDECIDED):
                 return
+            if not following.ready():
+                return  # agreement went on past this height, whose set it has forgotten
             try:
                 following.check(arrived)
             except Lie as lie:
