@@ -304,10 +304,10 @@ class BlockSync:
         passed: deque[Arrived] = deque()
         while (arrived := await self._ahead.next()) is not None:
             height = arrived.block.height
-            if not following.ready() and not await self._executed(height - UNDECIDED):
-                return
             if not following.ready():
-                return  # agreement went on past this height, whose set it has forgotten
+                await self._executed(height - UNDECIDED)
+            if self._chain.next_height() > height or not following.ready():
+                return  # agreement itself went on, or nothing is executed
             try:
                 following.check(arrived)
             except Lie as lie:

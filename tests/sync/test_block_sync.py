@@ -16,7 +16,7 @@ from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.network.scores import COST, COST_OTHER
 from prsm_node.sync.blocks import DOUBT_S, BlockSync
 from prsm_node.sync.lookahead import AHEAD_BLOCKS_MAX, fixed
-from prsm_node.wire.payloads import BlocksWanted, Committed, HeadersWanted
+from prsm_node.wire.payloads import BlocksWanted, Committed, HeadersWanted, Wanted
 from tests.sync.chains import FIRST_SET, KEYS, Follower, MadeChain, certified, sealed, serves
 from tests.sync.peers import Behaviour, Peers, gives, stalls
 
@@ -212,6 +212,25 @@ async def test_a_height_that_nobody_can_show_is_doubted_and_its_teller_scored(
     assert peers.faults == [(1, "sync.unproven_height")]
     await trio.sleep(DOUBT_S)
     assert sync.syncing, "it may have been slow: it is asked again later"
+
+
+async def test_agreement_that_goes_on_while_a_peer_holds_sync_up_is_no_harm(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def slow(wanted: Wanted) -> bytes | Refusal:
+        if len(chain.taken) < BLOCKS:
+            await trio.sleep(1.0)
+            chain.taken = [item.committed for item in CHAIN.items[:BLOCKS]]
+            await chain.executed(BLOCKS)
+        return await serves(CHAIN)(wanted)
+
+    peers = Peers({1: slow})
+    chain = Follower(CHAIN, {1: 2**62})
+    chain.taken = [item.committed for item in CHAIN.items[:64]]
+    sync = await ran(chain, peers, 20.0)
+    assert chain.executed_height() == BLOCKS
+    assert not sync.syncing
+    assert peers.blamed().keys() <= {1}
 
 
 # --- sets, trust, forks ---------------------------------------------------------------------------
