@@ -138,6 +138,7 @@ class Node:
             self.routes.forward,
             settings.mempool_limits(config),
             machine.now_ms,
+            lambda author: self.outbox.link_of(author) is not None,
         )
         self.intake = Intake(self.mempool, self.outbox.fault, self.outbox.checked)
         self.executor: Executor

@@ -7,9 +7,11 @@ allows, by a proxy where not. Not measured: distance, and more than one fault at
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import Final
 
@@ -29,6 +31,9 @@ KILLS_A_NODE: Final = 2
 CUTS_S: Final = (2.0, 5.0, 8.0, 12.0, 20.0)
 """Short ones leave connections that hang, long ones leave none."""
 GAP_S: Final = 5.0
+APART_S: Final = 0.8
+"""Lone transfers come at random moments up to so far apart: in step with the proposers, a payer would meet the
+same one each time."""
 PAYERS: Final = 8
 """Senders have lanes: of some, the author is the one that is stopped."""
 
@@ -92,7 +97,7 @@ def _with_one_stopped(
 ) -> tuple[list[float], list[float]]:
     """Return milliseconds of lone transfers, with all validators and then without the last one."""
     with Client(homes[0], timeout_s=FINAL_S + 5) as client:
-        payers = _payers(homes[0], client)
+        payers, moments = _payers(homes[0], client), Random(0)
         progress(f"{samples} lone transfers with all, {samples} with one stopped")
         both = []
         for stopped in (False, True):
@@ -100,7 +105,10 @@ def _with_one_stopped(
                 daemon = attacked.fleet.daemons[-1]
                 daemon.process.terminate()
                 daemon.process.wait(FINAL_S)
-            taken = [lone(client, payer) for payer in islice(cycle(payers), WARMING + samples)]
+            taken = []
+            for payer in islice(cycle(payers), WARMING + samples):
+                time.sleep(moments.uniform(0.0, APART_S))
+                taken.append(lone(client, payer))
             both.append(taken[WARMING:])
     return both[0], both[1]
 

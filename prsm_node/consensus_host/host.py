@@ -56,7 +56,7 @@ from consensus.inputs import (
     VotesChecked,
 )
 from consensus.replica import Replica
-from consensus.timers import Timer
+from consensus.timers import Timer, TimerKind
 from consensus.votes import Vote
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.checks import Checks
@@ -78,6 +78,9 @@ log = structlog.get_logger("consensus")
 ACKNOWLEDGED_EVERY_MS = 200
 # Votes whose bringer is remembered until they are checked: 256 validators x 2 kinds from 8 links.
 BROUGHT_MAX = 4_096
+# For a proposer without a link: what it takes to make a link anew. The ordinary wait is 500 ms and more, and
+# one dead validator of four would cost every fourth height so much.
+UNLINKED_MS = 100
 
 
 class Halted(OperatorError):
@@ -326,7 +329,22 @@ class ConsensusHost:
     # --- the rest ---------------------------------------------------------------------------------
 
     def _set_timer(self, effect: SetTimer) -> None:
-        self.timers.set(effect.timer, effect.delay_ms)
+        timer, delay_ms = effect.timer, effect.delay_ms
+        if timer.kind is TimerKind.PROPOSE and self._waits_in_vain(timer):
+            delay_ms = min(delay_ms, UNLINKED_MS)
+        self.timers.set(timer, delay_ms)
+
+    def _waits_in_vain(self, timer: Timer) -> bool:
+        """Whether a round's proposer has no link to this node, so that its proposal will not come.
+
+        Only in as many rounds of a height as there are validators: after them the waits grow as ever, and
+        with them whatever is wrong about the links is outlasted.
+        """
+        validators = self.replica.height.validators
+        if timer.height != self.replica.height.height or timer.round >= len(validators.powers):
+            return False
+        proposer = validators.proposer(timer.height, timer.round)
+        return proposer != self.replica.me and self._outbox.link_of(proposer) is None
 
     def vote_received(self, link: int, vote: Vote) -> None:
         """Hand in an unchecked vote; if it turns out to be forged, the link that brought it first is at

@@ -64,7 +64,9 @@ class Mempool:
         forward: Forward,
         limits: Limits,
         now_ms: Callable[[], int],
+        linked: Callable[[bytes], bool] = lambda author: True,
     ) -> None:
+        """`linked` says whether a validator can be reached now."""
         self.on_ready: Callable[[], None] | None = None
         self._me = me
         self._ledger = ledger
@@ -74,6 +76,9 @@ class Mempool:
         self._forward = forward
         self._limits = limits
         self._now_ms = now_ms
+        self._linked = linked
+        self._unlinked: frozenset[bytes] = frozenset()
+        """Authors without a link as of the last tick."""
         self._clock = BatchClock()
         self._pending = Pending(me, self._clock)
         self._verified = VerifiedCache()
@@ -234,9 +239,26 @@ class Mempool:
         account = self._ledger.account(address)
         sender = Sender(address, account.nonce if account is not None else 0, now_ms)
         sender.ranks = self._rank(address)
-        sender.lane = sender.ranks[0] if sender.ranks else None
+        self._choose(sender)
         self._pending.senders[address] = sender
         return sender
+
+    def _choose(self, sender: Sender) -> bytes | None:
+        """Give a sender the first lane from `shift` on whose author can be reached; return it.
+
+        Most often all see the same authors gone, and agree. An author that only this node has no link to
+        gets the transactions from the next one, in whose ranking it still comes first.
+        """
+        ranks = sender.ranks
+        sender.lane = None
+        for shift in range(sender.shift, sender.shift + len(ranks)):
+            lane = ranks[shift % len(ranks)]
+            if lane == self._me or self._linked(lane):
+                sender.shift, sender.lane = shift, lane
+                break
+        else:
+            sender.lane = ranks[sender.shift % len(ranks)] if ranks else None
+        return sender.lane
 
     def _rank(self, address: bytes) -> tuple[bytes, ...]:
         ranks = self._ranks.get(address)
@@ -345,6 +367,7 @@ class Mempool:
         """Follow a new validator set, hand over what no lane carries, drop what waits for a gap too long."""
         now_ms = self._now_ms()
         self._follow_set(now_ms)
+        self._leave_the_unlinked(now_ms)
         while self._timed and self._timed[0][0] <= now_ms:
             _, sender = self._timed.popleft()
             if sender.entries:
@@ -363,9 +386,27 @@ class Mempool:
                 self._expired += self._pending.drop_all(sender)
         elif not oldest.seen and now_ms - max(sender.moved_ms, oldest.since_ms) >= self._limits.hand_over_ms:
             sender.shift += 1
-            self._handed_over += 1
-            lane = sender.ranks[sender.shift % len(sender.ranks)] if sender.ranks else None
-            self._pending.move(sender, lane, now_ms)
+            self._hand_over(sender, now_ms)
+
+    def _hand_over(self, sender: Sender, now_ms: int) -> None:
+        before = sender.lane
+        lane = self._choose(sender)
+        sender.lane = before  # whence it is recalled
+        self._handed_over += 1
+        self._pending.move(sender, lane, now_ms)
+
+    def _leave_the_unlinked(self, now_ms: int) -> None:
+        """Hand over at once what waits for authors that two ticks in a row had no link to. One tick is what
+        a link takes that is made anew."""
+        unlinked = frozenset(key for key, _ in self._powers if key != self._me and not self._linked(key))
+        lasting, self._unlinked = unlinked & self._unlinked, unlinked
+        power = sum(power for key, power in self._powers if key in lasting)
+        if not lasting or 3 * power >= sum(power for _, power in self._powers):
+            return  # without a quorum nothing is ordered, and a lane that comes back has them still
+        for sender in list(self._pending.senders.values()):
+            oldest = sender.entries.get(sender.base)
+            if sender.lane in lasting and oldest is not None and not oldest.seen:
+                self._hand_over(sender, now_ms)
 
     def _follow_set(self, now_ms: int) -> None:
         powers = self._lanes()

@@ -57,8 +57,16 @@ class Node:
         self.powers = [(key, 1) for key in KEYS]
         self.forwarded: list[tuple[bytes, list[bytes]]] = []
         self.reachable = True
+        self.unlinked: set[bytes] = set()
         self.pool = Mempool(
-            me, self.ledger, Trusting(), lambda: self.powers, self.forward, LIMITS, lambda: self.now_ms
+            me,
+            self.ledger,
+            Trusting(),
+            lambda: self.powers,
+            self.forward,
+            LIMITS,
+            lambda: self.now_ms,
+            lambda author: author not in self.unlinked,
         )
 
     def forward(self, author: bytes, raws: list[bytes]) -> bool:
@@ -136,6 +144,46 @@ async def test_what_no_batch_carries_goes_to_the_next_lane_with_all_later_nonces
         [raws for author, raws in node.forwarded if author == second] if second != ME else [node.sealed()]
     )
     assert carried == [[raw(theirs, 1), raw(theirs, 2)]]
+
+
+def carried_by(node: Node, lane: bytes) -> list[bytes]:
+    """Return what the node forwarded to a lane, or put into a batch of its own."""
+    if lane == ME:
+        return node.sealed()
+    return [raw for author, raws in node.forwarded if author == lane for raw in raws]
+
+
+async def test_the_lane_of_an_author_without_a_link_is_passed_over() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[1])
+    second = ranking(theirs, node.powers)[1]
+    node.unlinked = {KEYS[1]}
+    await node.pool.submit([raw(theirs, 0)], 0)
+    node.pool.flush_forwards()
+    assert carried_by(node, second) == [raw(theirs, 0)]
+
+
+async def test_what_waits_for_an_author_that_went_is_handed_over_soon() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[1])
+    second = ranking(theirs, node.powers)[1]
+    await node.pool.submit([raw(theirs, 0)], 0)
+    node.pool.flush_forwards()
+    node.unlinked = {KEYS[1]}
+    node.pass_time(250)
+    assert node.pool.stats().handed_over == 0, "its link may be made anew just now"
+    node.pass_time(250)
+    assert node.pool.stats().handed_over == 1
+    assert carried_by(node, second) == [raw(theirs, 0)]
+
+
+async def test_without_a_quorum_in_reach_nothing_is_handed_over() -> None:
+    node = Node()
+    await node.pool.submit([raw(sender_of(KEYS[1]), 0)], 0)
+    node.unlinked = {key for key in KEYS if key != ME}
+    node.pass_time(250)
+    node.pass_time(250)
+    assert node.pool.stats().handed_over == 0
 
 
 async def test_what_a_certified_batch_holds_is_not_handed_over() -> None:
