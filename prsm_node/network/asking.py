@@ -19,6 +19,7 @@ from prsm_node.wire.payloads import (
     PART_BYTES_MAX,
     PARTS_MAX,
     BlocksWanted,
+    GroupWanted,
     HeadersWanted,
     Outcome,
     Request,
@@ -164,7 +165,7 @@ class Asking:
         self._late.pop(link.number, None)
 
     async def _work(self, link: Link, request: Request) -> None:
-        if not isinstance(request.wanted, BlocksWanted | HeadersWanted | SnapshotWanted):
+        if not isinstance(request.wanted, BlocksWanted | HeadersWanted | SnapshotWanted | GroupWanted):
             await self._reply(link, request)
             return
         # Megabytes for 40 bytes: one at a time, so that a link that does not read holds one answer.

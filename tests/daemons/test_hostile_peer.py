@@ -40,12 +40,15 @@ from prsm_node.wire.payloads import (
     CertificateWanted,
     Committed,
     GenesisWanted,
+    GroupWanted,
+    HeadersWanted,
     Gossip,
     Outcome,
     Request,
     Response,
     SequenceWanted,
     SignedWanted,
+    SnapshotWanted,
     Wanted,
 )
 from prsm_node.wire.stream import on_stream
@@ -349,6 +352,10 @@ async def test_requests_in_floods_are_answered_within_bounds(target: Target) -> 
         GenesisWanted(),
         SequenceWanted(JUNK_KEY.public),
         SignedWanted(JUNK_KEY.public),
+        HeadersWanted(2**62, 1_024),
+        SnapshotWanted(0),
+        SnapshotWanted(2**62),
+        GroupWanted(2**62, 2**18 - 1, HASH),
     ]
     before = target.memory_mb()
     async with target.attacked() as peer:
