@@ -1,0 +1,219 @@
+"""A network of whole daemons in one thread: their homes, machines, wires, clients, and who watches them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from zlib import crc32
+
+import trio
+
+from consensus.simulation.cluster import Event
+from consensus.simulation.faults import Faults
+from consensus.simulation.schedule import Schedule
+from consensus.simulation.violation import Violation
+from prsm_node import genesis as genesis_document
+from prsm_node.config import Config, NetworkSettings, NodeSettings
+from prsm_node.consensus_host.executor import Final
+from prsm_node.home import Home
+from prsm_node.identity.ed25519 import SigningKey
+from prsm_node.ledger.parameters import Parameters
+from prsm_node.node import Node
+from prsm_node.simulation.clients import Clients, balances
+from prsm_node.simulation.future import Future
+from prsm_node.simulation.machine import START_MS, World
+from prsm_node.simulation.process import Process
+from prsm_node.simulation.promises import BROKE_OFF, Promises
+from prsm_node.simulation.wires import Wires, address_of
+from prsm_node.wire.frames import contents
+from prsm_node.wire.stream import FrameSplitter
+
+NETWORK = "simulated"
+HEARTBEAT_MS = 2_000
+"""Between blocks at rest: often enough that empty ones are among what is attacked."""
+
+
+class Cluster:
+    """What its `faults` befall. `folder` is empty, and for the homes.
+
+    Args:
+        nursery: owns all that runs.
+        trace: whether to keep what happens.
+    """
+
+    def __init__(self, schedule: Schedule, folder: Path, nursery: trio.Nursery, *, trace: bool) -> None:
+        seed, chance = schedule.seed, schedule.chance()
+        self.nursery = nursery
+        self.trace: list[Event] | None = [] if trace else None
+        self.seen: Counter[str] = Counter()
+        """How often each kind of thing happened."""
+        self.violation: Violation | None = None
+        self.over = trio.Event()
+        """Set by a violation."""
+        self._digest = sha256()
+        self.future = Future()
+        self.network = Wires(chance, schedule.scenario.links, self.future, self._watch)
+        self.clients = Clients(seed)
+        keys = [
+            (_key(b"node", seed, number), _key(b"validator", seed, number))
+            for number in range(len(schedule.powers))
+        ]
+        self.genesis = genesis_document.genesis(
+            NETWORK,
+            START_MS - 1,
+            [
+                (own[1].public, power, f"n{i}")
+                for i, (own, power) in enumerate(zip(keys, schedule.powers, strict=True))
+            ],
+            balances(self.clients.addresses),
+            Parameters(heartbeat_ms=HEARTBEAT_MS),
+        )
+        self.faults = Faults(self, schedule)
+        self.promises = Promises(
+            {own[1].public: f"n{number}" for number, own in enumerate(keys)}, self.faults.reached
+        )
+        world = World(seed, chance, self.future, self.network)
+        places = [str(address_of(number, own[0].public)) for number, own in enumerate(keys)]
+        self.all = [
+            Process(self, world, number, self._home(folder, number), _config(number, places), own)
+            for number, own in enumerate(keys)
+        ]
+
+    def _home(self, folder: Path, number: int) -> Home:
+        home = Home(folder / f"n{number}")
+        home.state.mkdir(parents=True)
+        genesis_document.save(self.genesis, home.genesis)
+        return home
+
+    # --- what faults ask --------------------------------------------------------------------------
+
+    @property
+    def elapsed_ms(self) -> float:
+        return self.future.now_ms
+
+    def at(self, delay_ms: float, act: Callable[[], None]) -> None:
+        self.future.at(delay_ms, act)
+
+    def record(self, kind: str, who: Process | None, what: str) -> None:
+        self.seen[kind] += 1
+        self._happened(kind, who.name if who is not None else "", what)
+
+    def seal(self, number: int, body: int) -> None:
+        """A client asks this daemon for the payment of this number."""
+        raw = self.clients.signed(self.genesis.hash, body)
+        self.nursery.start_soon(self.clients.pay, self, number, raw)
+
+    # --- what processes and clients tell ------------------------------------------------------------
+
+    def serves(self, process: Process, node: Node) -> None:
+        """A run is up."""
+        self.record("serves", process, f"height {node.state.height}")
+
+        def final(told: Final) -> None:
+            if process.node is node:
+                with self._judged():
+                    self.promises.final(process.name, told)
+
+        node.on_final(final)
+
+    def told(self, process: Process, digest: bytes, height: int) -> None:
+        """A client believes this daemon that its payment is final."""
+        self.record("settled", process, f"{digest.hex()[:12]} at height {height}")
+        with self._judged():
+            self.promises.told(process.name, digest, height)
+
+    def fails(self, process: Process, error: Exception) -> None:
+        """A daemon ended that nobody killed."""
+        self.violate(Violation(BROKE_OFF, f"{process.name}: {_said(error)}"), error)
+
+    def logged(self, name: str, event: str, fields: dict[str, object]) -> None:
+        self.seen[f"log.{event}"] += 1
+        if self.trace is not None:
+            told = " ".join(f"{key}={value}" for key, value in fields.items())
+            self.trace.append(Event(self.elapsed_ms, "log", name, f"{event} {told}"))
+
+    def violate(self, violation: Violation, cause: BaseException | None = None) -> None:
+        if self.violation is None:
+            violation.__cause__ = cause
+            self.violation = violation
+            self.record("violation", None, str(violation))
+            self.over.set()
+
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        try:
+            yield
+        except Violation as violation:
+            self.violate(violation)
+
+    def _watch(self, source: int, to: int) -> Callable[[bytes], None]:
+        splitter = FrameSplitter()
+
+        def sent(data: bytes) -> None:
+            self._happened("bytes", f"n{source} > n{to}", f"{len(data)} {crc32(data):08x}")
+            for raw in splitter.feed(data):
+                kind, messages = contents(raw)
+                self.seen[f"frame.{kind.name.lower()}"] += 1
+                with self._judged():
+                    for message in messages:
+                        self.promises.sent(kind, message)
+
+        return sent
+
+    def _happened(self, kind: str, who: str, what: str) -> None:
+        at_ms = self.elapsed_ms
+        self._digest.update(f"{at_ms:.3f} {kind} {who} {what}\n".encode())
+        if self.trace is not None:
+            self.trace.append(Event(at_ms, kind, who, what))
+
+    # --- what a run asks --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.nursery.start_soon(self.future.run)
+        for process in self.all:
+            process.start()
+
+    async def stop(self) -> None:
+        """Return when every process has ended. Time must go on meanwhile: a commit that began ends first."""
+        for process in self.all:
+            process.crash_after = None
+            process.kill()
+        for process in self.all:
+            await process.until_ended()
+
+    def heights(self) -> list[int]:
+        """What each daemon has executed; -1 for one that does not run."""
+        return [process.node.state.height if process.node is not None else -1 for process in self.all]
+
+    def check_standing(self) -> None:
+        """Hold what every running daemon has against all promises."""
+        for process in self.all:
+            node = process.node
+            if node is not None:
+                with self._judged():
+                    self.promises.standing(process.name, node, self.clients.addresses, self.genesis.supply)
+
+    def digest(self) -> str:
+        """Of all that happened, in its order."""
+        return self._digest.hexdigest()
+
+
+def _key(purpose: bytes, seed: int, number: int) -> SigningKey:
+    return SigningKey.from_seed(sha256(b"%s %d %d" % (purpose, seed, number)).digest())
+
+
+def _config(number: int, places: list[str]) -> Config:
+    place = address_of(number, bytes(32))
+    others = tuple(text for other, text in enumerate(places) if other != number)
+    return Config(
+        node=NodeSettings(name=f"n{number}"),
+        network=NetworkSettings(host=place.host, port=place.port, bootstrap=others, mdns=False, dht=False),
+    )
+
+
+def _said(error: BaseException) -> str:
+    """The innermost reasons, in their order."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(map(_said, error.exceptions))
+    return f"{type(error).__name__}: {error}"

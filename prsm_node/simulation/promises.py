@@ -1,0 +1,129 @@
+"""What whole daemons must keep, as seen by one who sees every wire, disk and client. A break is a Violation.
+
+Beyond consensus' own promises: the same state everywhere, money conserved, and that what a client was told
+stays true. All daemons here are honest.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from consensus.blocks import Proposal, block_digest
+from consensus.dissemination.acknowledgements import Acknowledgement
+from consensus.dissemination.batches import batch_digest
+from consensus.evidence import evidence_of_votes
+from consensus.simulation.violation import Violation
+from consensus.votes import Vote
+from prsm_node.consensus_host.executor import Final
+from prsm_node.ledger.outcomes import Outcome
+from prsm_node.node import Node
+from prsm_node.wire.kinds import KINDS, Kind
+from prsm_node.wire.payloads import Batch
+
+SIGNED_ONCE = "the honest sign nothing twice and forget no lock"
+AGREEMENT = "agreement"
+ROOTS = "equal state roots at equal heights"
+SUPPLY = "FTNS are neither made nor lost"
+KEPT = "what was acknowledged is there"
+BROKE_OFF = "no daemon ends by itself"
+NO_CONVICT = "evidence convicts only the guilty"
+
+SIGNED: dict[Kind, msgspec.msgpack.Decoder[Any]] = {
+    kind: msgspec.msgpack.Decoder(KINDS[kind].payload)
+    for kind in (Kind.VOTE, Kind.PROPOSAL, Kind.BATCH, Kind.ACKNOWLEDGEMENT)
+}
+"""What signs a content for a place."""
+
+
+class Promises:
+    """Args:
+    names: of validators, by key.
+    voted: told (height, round) of each vote.
+    """
+
+    def __init__(self, names: dict[bytes, str], voted: Callable[[int, int], None]) -> None:
+        self._voted = voted
+        self.chain: dict[int, tuple[bytes, bytes]] = {}
+        """Digest and state root by height, as the first daemon had them."""
+        self.acknowledged: dict[bytes, int] = {}
+        """The height of each transaction that a client was told to be final."""
+        self._names = names
+        self._seen: set[bytes] = set()
+        self._votes: defaultdict[tuple[bytes, int], list[Vote]] = defaultdict(list)
+        self._signed: dict[tuple[bytes, str, object, int], object] = {}
+
+    # --- what leaves a process --------------------------------------------------------------------
+
+    def sent(self, kind: Kind, raw: bytes) -> None:
+        """A message of this kind is on a wire."""
+        if kind not in SIGNED or raw in self._seen:
+            return
+        self._seen.add(raw)
+        message = SIGNED[kind].decode(raw)
+        if isinstance(message, Vote):
+            self._vote(message)
+        elif isinstance(message, Proposal):
+            content = (message.valid_round, block_digest(message.block))
+            self._once((message.proposer, "proposal", message.height, message.round), content)
+        elif isinstance(message, Batch):
+            header = message.header
+            self._once((header.author, "batch", header.sequence, 0), batch_digest(header))
+        elif isinstance(message, Acknowledgement):
+            place = (message.voter, "acknowledgement", message.author, message.sequence)
+            self._once(place, message.digest)
+
+    def _vote(self, vote: Vote) -> None:
+        votes = self._votes[vote.voter, vote.height]
+        for other in votes:
+            if evidence_of_votes(other, vote) is not None:
+                raise Violation(SIGNED_ONCE, f"{self._names[vote.voter]} signed {other} and {vote}")
+        votes.append(vote)
+        self._voted(vote.height, vote.round)
+
+    def _once(self, place: tuple[bytes, str, object, int], content: object) -> None:
+        if self._signed.setdefault(place, content) != content:
+            who, what, _, number = place
+            raise Violation(SIGNED_ONCE, f"{self._names[who]} signed two contents: {what} {number}")
+
+    # --- what a daemon executes -------------------------------------------------------------------
+
+    def final(self, name: str, final: Final) -> None:
+        self._block(name, final.block.height, final.digest, final.execution.state_root)
+
+    def _block(self, name: str, height: int, digest: bytes, root: bytes) -> None:
+        known_digest, known_root = self.chain.setdefault(height, (digest, root))
+        if digest != known_digest:
+            raise Violation(AGREEMENT, f"{name} has another block at height {height}")
+        if root != known_root:
+            raise Violation(ROOTS, f"{name} has another root after height {height}")
+
+    def standing(self, name: str, node: Node, addresses: list[bytes], genesis_supply: int) -> None:
+        """Hold all that a daemon has on its disk and in memory against what is known."""
+        state = node.state
+        for height in range(1, state.height + 1):
+            stored = state.block(height)
+            if stored is not None:
+                self._block(name, height, stored.record.digest, stored.record.state_root)
+        supply = state.supply
+        held = sum(account.balance for at in addresses if (account := state.account(at)) is not None)
+        if held != supply.in_accounts:
+            raise Violation(SUPPLY, f"{name}: accounts hold {held}, the books say {supply.in_accounts}")
+        if held + supply.treasury + supply.burned != genesis_supply:
+            raise Violation(SUPPLY, f"{name}: {genesis_supply} existed, {held} + {supply} exist")
+        for digest, at_height in self.acknowledged.items():
+            if at_height > state.height:
+                continue
+            found = state.transaction(digest)
+            if found is None or found.height != at_height or found.outcome != Outcome.EXECUTED:
+                raise Violation(KEPT, f"{name} lacks {digest.hex()[:12]}, final at height {at_height}")
+        if node.host.counters["evidence_found"]:
+            raise Violation(NO_CONVICT, f"{name} convicts an honest daemon")
+
+    # --- what a client was told -------------------------------------------------------------------
+
+    def told(self, name: str, digest: bytes, height: int) -> None:
+        """A client was told by this daemon that its transaction is final."""
+        if self.acknowledged.setdefault(digest, height) != height:
+            raise Violation(KEPT, f"{name} says {digest.hex()[:12]} is final at another height, {height}")

@@ -1,0 +1,111 @@
+"""Whole daemons keep every promise while they are attacked, one seed is one history, and slips are found."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from consensus.blocks import Block, Tip
+from consensus.effects import SendCertificate
+from consensus.guard import Guard
+from prsm_node import node
+from prsm_node.cli.simulate import load
+from prsm_node.consensus_host.executor import Executor
+from prsm_node.consensus_host.host import PERFORM, ConsensusHost
+from prsm_node.simulation.promises import BROKE_OFF, ROOTS, SIGNED_ONCE
+from prsm_node.simulation.run import drawn, play
+from prsm_node.wire.kinds import Kind
+
+MIXED = load("mixed")
+
+
+def broken_in(scenario: str, seeds: int) -> str:
+    """Return the first promise that is seen broken; fail where none is."""
+    plan = load(scenario)
+    for seed in range(seeds):
+        promise = play(drawn(plan, seed)).verdict.promise
+        if promise is not None:
+            return promise
+    pytest.fail(f"{seeds} seeds of {scenario} found nothing")
+
+
+def test_every_promise_is_kept_and_faults_and_recoveries_are_met() -> None:
+    met: Counter[str] = Counter()
+    for seed in range(4):
+        verdict = play(drawn(MIXED, seed)).verdict
+        assert verdict.violation is None, f"seed {seed}"
+        met.update(verdict.effects)
+    for kind in ("crash", "cut", "heal", "clock", "slow", "settled", "frame.gossip", "log.info recovered"):
+        assert met[kind], f"no {kind} in {met}"
+
+
+def history(seed: int) -> str:
+    return play(drawn(MIXED, seed)).digest
+
+
+def test_a_seed_gives_one_history_in_every_process_and_under_every_hash_seed() -> None:
+    program = f"from {__name__} import history; print(history(5))"
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=100,
+        ).stdout.strip()
+        for hash_seed in ("0", "4711")
+    }
+    assert told == {history(5)}
+
+
+def test_a_trace_changes_nothing_and_tells_who_did_what() -> None:
+    plain, traced = (play(drawn(load("calm"), 3), trace=trace) for trace in (False, True))
+    assert plain.digest == traced.digest
+    assert not plain.trace
+    assert {"start", "serves", "bytes", "log", "settled", "calm"} <= {event.kind for event in traced.trace}
+
+
+def test_a_vote_that_leaves_before_it_is_durable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = ConsensusHost._keep_guard
+
+    def hasty(
+        self: ConsensusHost, guard: Guard, kind: Kind, message: bytes, then: Callable[[], None]
+    ) -> None:
+        keep(self, guard, kind, message, lambda: None)
+        then()
+
+    monkeypatch.setattr(ConsensusHost, "_keep_guard", hasty)
+    assert broken_in("crashes", 12) == SIGNED_ONCE
+
+
+def test_a_guard_that_a_restart_forgets_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "settled", lambda guard, executed, decided: Guard())
+    assert broken_in("crashes", 12) == SIGNED_ONCE
+
+
+def test_a_daemon_that_executes_in_an_order_of_its_own_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_order = Executor._in_order
+    runs: dict[Executor, int] = {}
+
+    def of_its_own(self: Executor, block: Block) -> Sequence[Tip]:
+        tips = in_order(self, block)
+        return tips if runs.setdefault(self, len(runs)) % 4 else tips[::-1]
+
+    monkeypatch.setattr(Executor, "_in_order", of_its_own)
+    assert broken_in("crashes", 12) == ROOTS
+
+
+def test_a_daemon_that_ends_by_itself_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: ConsensusHost, effect: Any) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setitem(PERFORM, SendCertificate, fails)
+    verdict = play(drawn(load("calm"), 0)).verdict
+    assert verdict.promise == BROKE_OFF
+    assert verdict.violation is not None
+    assert "planted" in verdict.violation
