@@ -38,14 +38,15 @@ def export(home: Home, proof: tuple[Certificate, ...]) -> Path:
 
 def met(home: Home) -> list[Fork]:
     """Return the forks that this node met, in order of height; raise OperatorError for a damaged proof."""
-    return sorted((_read(path) for path in _files(home)), key=lambda fork: fork.height)
+    return sorted((read(path) for path in _files(home)), key=lambda fork: fork.height)
 
 
 def _files(home: Home) -> list[Path]:
     return sorted(home.path.glob("fork-at-*.json"))[:FORKS_MAX]
 
 
-def _read(path: Path) -> Fork:
+def read(path: Path) -> Fork:
+    """Return the fork that a file proves; raise OperatorError where it is damaged."""
     proof = bounded_file.read(path, PROOF_BYTES_MAX, "proof of a fork")
     try:
         first, second = _proof.decode(proof)

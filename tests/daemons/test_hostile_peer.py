@@ -19,6 +19,7 @@ from consensus.blocks import Block, Proposal, Tip, block_digest
 from consensus.certificates import Certificate, CertificateVote
 from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
 from consensus.dissemination.batches import EMPTY_LANE, BatchHeader
+from consensus.evidence import VoteEquivocation
 from consensus.votes import Vote, VoteKind
 from prsm_node.bench.funds import Purse, purse
 from prsm_node.cli.passphrase import passphrase_of
@@ -239,6 +240,10 @@ async def test_hostile_votes_certificates_and_proposals_are_named(target: Target
         proposal = Proposal(mine, -1, target.key.public, target.block(height), signature=b"s" * 64)
         return [(Kind.PROPOSAL, proposal)]
 
+    def slander(height: int) -> Frames:
+        vote = replace(target.vote(height), voter=target.honest[1])
+        return [(Kind.EVIDENCE, VoteEquivocation(vote, replace(vote, value=None)))]
+
     acts: list[tuple[str, Callable[[int], Frames]]] = [
         ("vote.voter", stranger),
         ("vote.marks", lambda height: [(Kind.VOTE, replace(target.vote(height), diverged=3))]),
@@ -255,6 +260,8 @@ async def test_hostile_votes_certificates_and_proposals_are_named(target: Target
         ("committed.certificate", lambda height: committed(height, kind=VoteKind.PREVOTE)),
         ("committed.certificate.votes", committed),
         ("proposal.signature", unsigned),
+        ("evidence.clash", lambda height: [(Kind.EVIDENCE, VoteEquivocation(*[target.vote(height)] * 2))]),
+        ("evidence.signature", slander),
     ]
     for reason, frames in acts:
         async with target.attacked(FAULT + reason) as peer:
@@ -269,11 +276,13 @@ async def test_hostile_votes_certificates_and_proposals_are_named(target: Target
                 for kind, certificate in polka(height + distance, round=round_):
                     await peer.say(kind, certificate)
         absurd = (Tip(target.key.public, 2**60, HASH), Tip(JUNK_KEY.public, 1, HASH))
+        # One at each place: two would have it jailed.
+        changes: tuple[dict[str, Any], ...] = ({"time_ms": 2**53}, {"tips": absurd}, {"tips": absurd[:1]})
         for round_ in range(40):
             for at in (height, height + 1, height + 9):
-                for changes in ({"time_ms": 2**53}, {"tips": absurd}, {"tips": absurd[:1]}):
-                    made = Proposal(round_, -1, target.key.public, target.block(at, **changes))
-                    await peer.say(Kind.PROPOSAL, target.faulty.proposal(made))
+                block = target.block(at, **changes[round_ // 4 % 3])
+                made = Proposal(round_, -1, target.key.public, block)
+                await peer.say(Kind.PROPOSAL, target.faulty.proposal(made))
         other = target.round_of(height, mine=False)
         wrong = Proposal(other, -1, target.key.public, target.block(height))
         await peer.say(Kind.PROPOSAL, target.faulty.proposal(wrong))

@@ -13,20 +13,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from consensus.blocks import Block, block_digest
 from consensus.certificates import Certificate
-from consensus.evidence import Evidence, VoteEquivocation
+from consensus.evidence import Evidence, VoteEquivocation, offence, verify
 from consensus.signing import SignedKind, signed_bytes
 from consensus.simulation.scenario import scenario_of
 from consensus.votes import VoteKind
-from prsm_node import account_proof, config_file, genesis, invite, trusted_block
+from prsm_node import account_proof, config_file, forks, genesis, invite, trusted_block
 from prsm_node.cli.amounts import ftns, parse_ftns
 from prsm_node.cli.tx import parse_hash
 from prsm_node.consensus_host import answers, sessions
 from prsm_node.control import protocol
 from prsm_node.errors import OperatorError
-from prsm_node.identity import addresses, base58, keystore
+from prsm_node.identity import addresses, base58, ed25519, keystore
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.identity.passphrases import Passphrase, Scrypt
 from prsm_node.identity.peer_ids import peer_id
@@ -237,6 +238,16 @@ _remembered = peer_records.Remembered(
     (Ban("203.0.113.7", "4 nodes banned there", 1, 60_001, 2),),
     (f"/ip4/203.0.113.8/tcp/7100/p2p/{peer_id(NODE.public)}",),
 )
+
+
+def _judged(data: bytes) -> bool:
+    piece = _evidence.decode(data)
+    str(offence(piece))
+    return verify(piece, NETWORK, ed25519.verify)
+
+
+_evidence = msgspec.msgpack.Decoder(Evidence)
+_COMMITS = (SAMPLES[Kind.CERTIFICATE][0], replace(SAMPLES[Kind.CERTIFICATE][0], value=bytes(32)))
 _VOTES = SAMPLES[Kind.VOTE]
 
 TARGETS: dict[str, Target] = {
@@ -269,6 +280,7 @@ TARGETS: dict[str, Target] = {
     ),
     **{f"payload_{kind.name.lower()}": _msgpack(KINDS[kind].decoder.decode, SAMPLES[kind]) for kind in Kind},
     "evidence": _msgpack(msgspec.msgpack.Decoder(Evidence).decode, VoteEquivocation(_VOTES[0], _VOTES[1])),
+    "evidence_judged": Target(_judged, UNREADABLE, None, tuple(map(encode_message, SAMPLES[Kind.EVIDENCE]))),
     "answer_signed": _msgpack(sessions.decode_signed, sessions.SignedSeen(_VOTES[0], None)),
     "answer_session": _msgpack(sessions.decode_session, sessions.SessionSeen(True, None)),
     "answer_authored": Target(
@@ -333,6 +345,7 @@ TARGETS: dict[str, Target] = {
         lambda config: config_file.render(config).encode(),
         (config_file.render(config_file.load(None, environment={})).encode(),),
     ),
+    "fork_proof": Target(_file(forks.read), (OperatorError,), None, (msgspec.json.encode(_COMMITS),)),
     "trusted_block": Target(
         _file(trusted_block.load),
         (OperatorError,),
