@@ -48,6 +48,8 @@ FINALITY_SAMPLES = 512
 TIMED_MAX = 8_192
 STRENGTH_AHEAD = 4
 """Later certificates that strengthen a block: those of so many heights are read."""
+STANDS_MS = 3_000
+"""A link that is made anew, and a round or two, are there within this."""
 INVITE_ADDRESSES = 4
 PROOF_S = 20.0
 """Longest wait for the header that names a root: two blocks, of which at rest one is a heartbeat."""
@@ -71,6 +73,10 @@ class RunningNode:
         p50, p99 = self._percentiles()
         voting = node.voting.now
         why = "" if voting else node.voting.not_because
+        validators = node.validators(state.height + 1)
+        reachable = sum(
+            power for key, power in validators.pairs() if (voting if key == node.me else self._linked(key))
+        )
         return StatusView(
             node_id=peer_id(node.node_key.public),
             name=node.config.node.name,
@@ -81,7 +87,7 @@ class RunningNode:
             state_root=state.state_root(state.height) or b"",
             last_block_time_ms=state.time_ms if state.height else 0,
             peers=len(node.outbox.links()),
-            validators=len(node.validators(state.height + 1)),
+            validators=len(validators),
             voting=voting,
             not_voting_because=why or ("" if voting else "waiting to hear whether this key votes elsewhere"),
             syncing=node.sync.syncing,
@@ -93,6 +99,9 @@ class RunningNode:
             listen=self.listen,
             pid=os.getpid(),
             started_ms=node.started_ms,
+            stands_ms=self._stands_ms(3 * reachable > 2 * validators.total),
+            reachable_power=reachable,
+            total_power=validators.total,
             first_block=state.first_block,
         )
 
@@ -106,6 +115,18 @@ class RunningNode:
         """Return how far catching up is as a line for a terminal, None where there is nothing to tell."""
         at = self._sync()
         return None if at is None else bar(at.done / max(1, at.total), at.sentence())
+
+    def _linked(self, validator: bytes) -> bool:
+        return self._node.outbox.sessions(validator, 0) > 0
+
+    def _stands_ms(self, quorum: bool) -> int:
+        """Say for how long no block came. Where a validator lacks a quorum's links none will; others have
+        links to some validators only, and at rest blocks are a heartbeat apart."""
+        node = self._node
+        since_ms = max(node.state.time_ms if node.state.height else 0, node.started_ms)
+        silent_ms = node.machine.now_ms() - since_ms
+        due_ms = STANDS_MS if node.me is not None and not quorum else 3 * node.genesis.parameters.heartbeat_ms
+        return silent_ms if silent_ms > due_ms else 0
 
     def peers(self) -> list[PeerView]:
         now_s, now_ms = self._node.links.clock(), self._node.machine.now_ms()
@@ -143,7 +164,7 @@ class RunningNode:
                 name=validator.name,
                 power=validator.power,
                 this_node=validator.key == node.me,
-                connected=validator.key == node.me or node.outbox.sessions(validator.key, 0) > 0,
+                connected=validator.key == node.me or self._linked(validator.key),
             )
             for validator in node.state.validators(node.state.height + 1)
         ]

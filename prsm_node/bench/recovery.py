@@ -32,8 +32,8 @@ CUTS_S: Final = (2.0, 5.0, 8.0, 12.0, 20.0)
 """Short ones leave connections that hang, long ones leave none."""
 GAP_S: Final = 5.0
 APART_S: Final = 0.8
-"""Lone transfers come at random moments up to so far apart: in step with the proposers, a payer would meet the
-same one each time."""
+"""Lone transfers come at random moments up to so far apart: in step with the proposers, a payer would meet
+the same one each time."""
 PAYERS: Final = 8
 """Senders have lanes: of some, the author is the one that is stopped."""
 

@@ -40,6 +40,9 @@ def as_json(view: StatusView) -> dict[str, object]:
         "started": rfc3339(view.started_ms),
         "first_block": view.first_block,
         "snapshot": view.snapshot,
+        "stands_ms": view.stands_ms,
+        "reachable_power": view.reachable_power,
+        "total_power": view.total_power,
     }
 
 
@@ -51,6 +54,8 @@ def _for_people(view: StatusView) -> list[tuple[str, object]]:
         sync = view.not_voting_because
     elif view.first_block > 1:
         sync += f"; blocks are kept from {view.first_block} on"
+    if view.stands_ms and not view.syncing:
+        sync = _stands(view)
     voting = "yes" if view.voting else f"no: {view.not_voting_because or 'this node is no validator'}"
     finality = "nothing was sent through this node yet"
     if view.finality_p50_ms is not None and view.finality_p99_ms is not None:
@@ -70,3 +75,13 @@ def _for_people(view: StatusView) -> list[tuple[str, object]]:
         ("pending", "1 transaction" if view.mempool == 1 else f"{view.mempool} transactions"),
         ("finality", finality),
     ]
+
+
+def _stands(view: StatusView) -> str:
+    said = f"the chain stands: no block for {view.stands_ms / 1_000:.0f} s"
+    if 3 * view.reachable_power > 2 * view.total_power:
+        return said
+    return (
+        f"{said}; of the voting power {view.total_power}, {view.reachable_power} can be reached from here, "
+        "and more than two thirds must agree"
+    )

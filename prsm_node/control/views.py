@@ -42,6 +42,11 @@ class StatusView(msgspec.Struct, frozen=True):
     """The lowest height whose block this node keeps."""
     snapshot: "SnapshotView | None" = None
     """Of a node that has no state yet and takes a snapshot over."""
+    stands_ms: int = 0
+    """For how long no block has come although one is due; 0 while blocks come."""
+    reachable_power: int = 0
+    """Of the validators linked to this node, and its own while it votes."""
+    total_power: int = 0
     sync: "SyncView | None" = None
     """Of a node that catches up by blocks."""
 

@@ -67,6 +67,17 @@ def test_a_dead_node_is_reported_stays_dead_and_sigterm_ends_the_rest(keeper: Ke
     assert (died["event"], died["name"], died["pid"], died["code"]) == ("died", "node1", second, -9)
     assert lives(first)
 
+    deadline = time.monotonic() + 20
+    while (status := asks(Path(home), "status"))["stands_ms"] == 0:
+        assert time.monotonic() < deadline, "without a quorum the chain stands, and status says so"
+        time.sleep(0.2)
+    power = status["reachable_power"]
+    assert power == status["voting"], "its own, once it votes"
+    assert status["total_power"] == 2
+    told = subprocess.run([*PROGRAM, "--home", home, "status"], stdout=subprocess.PIPE, text=True, check=True)
+    assert "the chain stands: no block for" in told.stdout
+    assert f"of the voting power 2, {power} can be reached" in told.stdout
+
     keeper.send_signal(signal.SIGTERM)
     assert keeper.wait(20) == 0
     assert not lives(first)

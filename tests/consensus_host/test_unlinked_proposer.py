@@ -1,4 +1,4 @@
-"""A proposer without a link to this node is waited for briefly; who is linked again is sent what it missed."""
+"""A proposer without a link is waited for briefly; who is linked again is sent what was missed."""
 
 from types import SimpleNamespace
 from typing import Any, cast
