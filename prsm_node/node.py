@@ -4,7 +4,7 @@ it.
 The only place that knows all rooms. node_view.py shows a running node to the control socket.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import trio
 
 from consensus.blocks import Block
 from consensus.inputs import BlockExecuted, PeerHeightChanged, ProposalReceived, Started
+from consensus.quorum import is_quorum
 from consensus.replica import Replica
 from consensus.validators import ValidatorSet
 from prsm_node import __version__, forks, settings, trusted_block
@@ -119,6 +120,7 @@ class Node:
             height=lambda: self.state.height,
             on_height=self._peer_height,
             privileged=lambda key: key in self.validators(self.state.height + 1),
+            could_be_faulty=self._could_be_faulty,
             clock=machine.clock,
             now_ms=machine.now_ms,
             stopwatch=machine.stopwatch,
@@ -151,6 +153,11 @@ class Node:
     def validators(self, height: int) -> ValidatorSet:
         """Return the set of a height."""
         return self.state.roster.term(height).set
+
+    def _could_be_faulty(self, keys: Collection[bytes]) -> bool:
+        """Whether the rest of the set is a quorum still."""
+        validators = self.validators(self.state.height + 1)
+        return is_quorum(validators.total - sum(map(validators.power, keys)), validators.total)
 
     async def run(self, serve: Serve) -> None:
         """Recover, link up, take part until `stop`. `serve` is given the node as commands see it."""

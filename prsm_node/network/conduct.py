@@ -4,7 +4,7 @@ A ban is an alert: a warning in the log that names who, why and until when. What
 stand is links.py's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -26,33 +26,64 @@ ALERTS_PER_S, ALERTS_BURST = 1.0, 20.0
 class Conduct:
     """What is held against each node."""
 
-    def __init__(self, ban_s: float, clock: Callable[[], float], now_ms: Callable[[], int]) -> None:
-        """`clock` is monotonic, seconds; `now_ms` the wall clock, Unix milliseconds."""
+    def __init__(
+        self,
+        ban_s: float,
+        clock: Callable[[], float],
+        now_ms: Callable[[], int],
+        could_be_faulty: Callable[[Collection[bytes]], bool] = lambda validators: True,
+    ) -> None:
+        """`clock` is monotonic, seconds; `now_ms` the wall clock, Unix milliseconds. `could_be_faulty` says
+        whether these validators may all be faulty at once."""
         self.scores = Scores()
         self.bans = Bans(ban_s)
         self.cpu = CpuBudget()
         self._clock = clock
         self._now_ms = now_ms
+        self._could_be_faulty = could_be_faulty
+        self._suspects: dict[bytes, float] = {}
+        """Validator banned -> until when."""
         self._alerts = TokenBucket(ALERTS_PER_S, ALERTS_BURST, clock())
         self._untold = 0
         self.changed = trio.Event()
         """Set when a ban was made or lifted; whoever keeps the bans puts another in its place."""
 
-    def fault(self, node_key: bytes, reason: str, host: str, validator: bool) -> bool:
+    def fault(self, node_key: bytes, reason: str, host: str, validator: bytes | None) -> bool:
         """Count a fault; return whether the node is banned with this one.
 
-        `host`: the IP address that the node was seen at, "" for unknown; `validator`: of the set.
+        `host`: the IP address that the node was seen at, "" for unknown. `validator`: its key, if it is of
+        the set. Not more of these are banned at once than can be faulty: beyond that the error is ours, and
+        a node that bans the honest has cut itself off.
         """
         now = self._clock()
         if self.bans.node_banned(node_key, now):
             # The rest of what it sent before: one offence, however many messages a frame has.
             self.scores.faults[reason] += 1
             return True
-        if not self.scores.fault(node_key, reason, now):
+        if not self.scores.fault(node_key, reason, now) or self._is_spared(validator, reason, now):
             return False
-        for ban in self.bans.ban_node(node_key, reason, host, validator, now, self._now_ms()):
-            self._alert(ban, host)
+        made = self.bans.ban_node(node_key, reason, host, validator is not None, now, self._now_ms())
+        if validator is not None:
+            self._suspects[validator] = now + (made[0].until_ms - made[0].since_ms) / 1000
+        for ban in made:
+            self._alert(
+                "peer_banned",
+                who=ban.who,
+                why=ban.why,
+                address=host,
+                offences=ban.offences,
+                until=datetime.fromtimestamp(ban.until_ms // 1000, UTC).isoformat(),
+            )
         self.changed.set()
+        return True
+
+    def _is_spared(self, validator: bytes | None, reason: str, now: float) -> bool:
+        if validator is None:
+            return False
+        self._suspects = {key: until for key, until in self._suspects.items() if until > now}
+        if self._could_be_faulty({*self._suspects, validator}):
+            return False
+        self._alert("too_many_suspects", validator=validator, why=reason, remedy="it is not banned")
         return True
 
     def node_banned(self, node_key: bytes) -> bool:
@@ -82,18 +113,9 @@ class Conduct:
         """Take up what an earlier run remembered."""
         self.bans.restore(bans, self._clock(), self._now_ms())
 
-    def _alert(self, ban: Ban, host: str) -> None:
+    def _alert(self, event: str, **fields: object) -> None:
         if not self._alerts.take(1, self._clock()):
             self._untold += 1
             return
-        log.warning(
-            "peer_banned",
-            alert=True,
-            who=ban.who,
-            why=ban.why,
-            address=host,
-            offences=ban.offences,
-            until=datetime.fromtimestamp(ban.until_ms // 1000, UTC).isoformat(),
-            **({"untold": self._untold} if self._untold else {}),
-        )
+        log.warning(event, alert=True, **fields, **({"untold": self._untold} if self._untold else {}))
         self._untold = 0

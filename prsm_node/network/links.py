@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -83,6 +83,7 @@ class Links:
         on_link_down: Callable[[Link], None] = lambda link: None,
         on_height: Callable[[Link, int], None] = lambda link, height: None,
         privileged: Callable[[bytes], bool] = lambda validator: False,
+        could_be_faulty: Callable[[Collection[bytes]], bool] = lambda validators: True,
         clock: Callable[[], float] = trio.current_time,
         now_ms: Callable[[], int] = _wall_clock_ms,
         stopwatch: Callable[[], float] = time.thread_time,
@@ -92,8 +93,9 @@ class Links:
         transport: MakeTransport = libp2p,
     ) -> None:
         """`network_id` is the genesis hash. `privileged` says which validator keys keep their link when there
-        are too many. `on_height` hears each heartbeat's. All callbacks are called as handlers are. `now_ms`
-        is the wall clock, by which bans are kept; `stopwatch` the seconds of a core that this thread used.
+        are too many, `could_be_faulty` whether so many may be banned at once. `on_height` hears each
+        heartbeat's. All callbacks are called as handlers are. `now_ms` is the wall clock, by which bans are
+        kept; `stopwatch` the seconds of a core that this thread used.
         """
         self.config = config
         self.sealer = FrameSealer(network_id, node_key)
@@ -104,7 +106,7 @@ class Links:
         self.node_key = node_key.public
         self.network_id = network_id
         self.stopwatch = stopwatch
-        self.conduct = Conduct(config.ban_s, clock, now_ms)
+        self.conduct = Conduct(config.ban_s, clock, now_ms, could_be_faulty)
         self.scores = self.conduct.scores
         self._dialling = Dialling(self, node_key.public)
         self.book = self._dialling.book
@@ -195,8 +197,9 @@ class Links:
         seen = self._roster.seen(key)
         host = seen.host if isinstance(of, bytes) else of.host
         validator = seen.validator if isinstance(of, bytes) else of.validator
-        in_set = validator is not None and self._privileged(validator)
-        if self.conduct.fault(key, reason, host, in_set):
+        if validator is not None and not self._privileged(validator):
+            validator = None
+        if self.conduct.fault(key, reason, host, validator):
             for link in [link for link in self._every() if link.node_key == key]:
                 link.close(f"banned: {reason}")
 

@@ -20,7 +20,7 @@ from prsm_node.errors import OperatorError
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.network.addresses import peer_id_of
 from tests.attack.acts import ACTS, Act, Owed
-from tests.attack.arena import Arena, Watch
+from tests.attack.arena import PAYMENT_LEFT_S, Arena, Watch
 from tests.daemons.hostile_peer import HostilePeer
 
 BAN_WITHIN_S = 5.0
@@ -78,7 +78,7 @@ async def _attack(options: argparse.Namespace, acts: list[Act]) -> int:
     report = {
         "home": str(options.home),
         "acts": rows,
-        "passed": all(row["passed"] for row in rows),
+        "passed": all(row["passed"] for row in rows) and (after_ms or 0.0) <= FINAL_MAX_MS,
         "calm_final_ms": round(statistics.median(calm_ms), 1) if calm_ms else None,
         "after_final_ms": None if after_ms is None else round(after_ms, 1),
         "memory_before_mb": round(began_mb, 1),
@@ -130,6 +130,8 @@ def _judged(act: Act, watch: Watch, began_mb: float) -> dict[str, Any]:
         wrong.append(f"memory grew by {watch.memory_mb - began_mb:.0f} MB")
     if slowest_ms > FINAL_MAX_MS:
         wrong.append(f"a payment took {slowest_ms:.0f} ms")
+    if watch.unpaid_since is not None:
+        wrong.append(f"a payment was not final {PAYMENT_LEFT_S:g} s later")
     did = "banned" if watch.banned_s is not None else "refused" if watch.faults else "unaffected"
     return {
         "act": act.name,

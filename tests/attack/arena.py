@@ -23,6 +23,8 @@ T = TypeVar("T")
 POLL_S = 0.05
 PAYMENT_EVERY_S = 0.25
 PAYMENT_S = 20.0
+PAYMENT_LEFT_S = 5.0
+"""For a payment that is under way when its act ends."""
 
 
 class Watch(msgspec.Struct):
@@ -34,7 +36,8 @@ class Watch(msgspec.Struct):
     """The same until the log said so."""
     final_ms: list[float] = []
     """Of each payment sent meanwhile: until it was final."""
-    unpaid: int = 0
+    unpaid_since: float | None = None
+    """Since when a payment waits, by the monotonic clock; None while none does."""
     memory_mb: float = 0.0
     """The most that the daemon held."""
     faults: dict[str, int] = {}
@@ -99,6 +102,11 @@ class Arena:
             nursery.start_soon(self._watch_memory, watch)
             nursery.start_soon(self._pay, watch)
             yield watch, over
+            if watch.unpaid_since is not None:
+                # What is under way counts too: an act that stops all payments has none to show.
+                with trio.move_on_after(PAYMENT_LEFT_S):
+                    while watch.unpaid_since is not None:  # noqa: ASYNC110
+                        await trio.sleep(POLL_S)
             nursery.cancel_scope.cancel()
         now = await self.faults()
         watch.faults = {
@@ -131,12 +139,12 @@ class Arena:
     async def _pay(self, watch: Watch) -> None:
         while self._purse is not None:
             raw = self._purse.pay(self._purse.address, 1)
-            watch.unpaid += 1
+            watch.unpaid_since = time.monotonic()
             settled = await self.ask(
                 "submit_and_wait", Settled, PAYMENT_S + 5, transaction=raw, timeout_s=PAYMENT_S
             )
             assert settled.outcome == "executed", f"a payment under attack was {settled.outcome}"
-            watch.unpaid -= 1
+            watch.unpaid_since = None
             watch.final_ms.append(settled.latency_ms)
             await trio.sleep(PAYMENT_EVERY_S)
 

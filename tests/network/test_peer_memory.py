@@ -161,3 +161,21 @@ async def test_of_a_banned_place_only_a_validator_of_the_set_gets_in() -> None:
         member = await start(nursery, 4, config(*node.addresses), validator_session=Session(validator))
         await until(member.links.links)
         assert [link.validator for link in node.links.links()] == [validator.public]
+
+
+def test_no_more_validators_are_banned_at_once_than_can_be_faulty() -> None:
+    clock = [0.0]
+    conduct = Conduct(60.0, lambda: clock[0], lambda: int(clock[0] * 1000), lambda keys: len(keys) <= 1)
+    nodes = {index: (bytes([index]) * 32, bytes([100 + index]) * 32) for index in range(1, 5)}
+
+    def lies(index: int) -> bool:
+        node_key, validator = nodes[index]
+        return any(conduct.fault(node_key, "wrong_session_proof", "203.0.113.1", validator) for _ in range(9))
+
+    assert lies(1)
+    assert not lies(2), "one of four is kept out; a second would leave no quorum"
+    assert not conduct.node_banned(nodes[2][0])
+    assert conduct.fault(nodes[1][0], "garbage", "203.0.113.1", nodes[1][1]), "the first one stays out"
+    assert conduct.fault(b"s" * 32, "wrong_session_proof", "203.0.113.9", None), "strangers as ever"
+    clock[0] = 61.0
+    assert lies(2), "when the first one is back"
