@@ -37,7 +37,7 @@ ASK_AGAIN_S = 1.0
 # Peers that are up and offer nothing have none: the chain is young, or they take none.
 NO_OFFER_S = 10.0
 OFFERS_MAX_S = 20.0
-NO_PEER_S = 60.0
+NO_PEER_S = 30.0
 MANIFEST_BYTES_EXPECTED = 64 * 1024
 
 
