@@ -62,7 +62,7 @@ def measured(name: str, servers: int, blocks: int, transfers: int) -> dict[str, 
     directory = Path(tempfile.mkdtemp(prefix="prsm-bench-"))
     daemons: list[Daemon] = []
     try:
-        homes = _homes(directory, servers, blocks, transfers)
+        homes = homes_with_chain(directory, servers, blocks, transfers)
         daemons += [Daemon(home.path) for home in homes[1:]]
         for daemon in daemons:
             process_up(daemon)
@@ -83,7 +83,7 @@ def measured(name: str, servers: int, blocks: int, transfers: int) -> dict[str, 
     }
 
 
-def _homes(directory: Path, servers: int, blocks: int, transfers: int) -> list[Home]:
+def homes_with_chain(directory: Path, servers: int, blocks: int, transfers: int) -> list[Home]:
     """Make the new node's home, then those that serve, all but the first with the whole chain."""
     keys = [SigningKey.generate() for _ in range(VALIDATORS)]
     made = genesis(

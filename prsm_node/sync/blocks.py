@@ -251,9 +251,12 @@ class BlockSync:
             return
         self._begin(BLOCKS)
         begin = self._chain.next_height()
+        if not await self._executed(begin - 1) or self._chain.executed_height() >= begin:
+            return
+        following = Following(self._chain, begin - 1, self._chain.executed_digest())
         async with trio.open_nursery() as nursery:
             self._ahead.start(begin, self._goal, nursery)
-            await self._follow(begin)
+            await self._follow(following)
             nursery.cancel_scope.cancel()
         if (passed := self._chain.executed_height() + 1 - begin) > 0:
             log.info("caught_up", height=self._chain.executed_height(), blocks=passed, target=self.target)
@@ -274,6 +277,11 @@ class BlockSync:
                 wanted, partial(self._who, wanted.height), self._headers, wanted.count * HEADER_BYTES
             )
             if led is None:
+                if self._who(wanted.height) and (now := trio.current_time()) - self._told_at >= TOLD_EVERY_S:
+                    self._told_at = now
+                    log.warning(
+                        "no_way", header=wanted.height, why="no peer shows the way down to our own tip"
+                    )
                 return False
             if not led:
                 self._chain.off_the_way()
@@ -298,9 +306,8 @@ class BlockSync:
             raise
         return True
 
-    async def _follow(self, begin: int) -> None:
+    async def _follow(self, following: Following) -> None:
         """Check and execute block after block, until the target is reached or nobody gives the next one."""
-        following = Following(self._chain, begin - 1, await self._digest_before(begin))
         passed: deque[Arrived] = deque()
         while (arrived := await self._ahead.next()) is not None:
             height = arrived.block.height
@@ -331,11 +338,6 @@ class BlockSync:
             if not await self._execute(passed.popleft(), certified=covered):
                 return
         await self._executed(following.height)
-
-    async def _digest_before(self, begin: int) -> bytes:
-        """Return the hash of the last decided block, once it is executed."""
-        await self._chain.executed(begin - 1)
-        return self._chain.executed_digest()
 
     async def _executed(self, height: int) -> bool:
         """Return whether a height is executed, or will be soon."""

@@ -176,7 +176,7 @@ class Lookahead:
                 )
                 if found is None:
                     for link in self._who(begin):
-                        if link not in mine.besides:
+                        if link not in mine.besides and not self._sources.stumbles(link):
                             self._unproven(link, begin)
                     break
                 if not found:

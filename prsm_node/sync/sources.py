@@ -33,6 +33,8 @@ RATE_WEIGHT = 0.3
 """Of the last answer in the measured rate."""
 REST_S = 0.5
 REST_MAX_S = 30.0
+# Who is late so often in a row is taken for one that has nothing to give.
+STUMBLES = 3
 # More than links may be up; records of links that ended go first.
 PEERS_MAX = 512
 
@@ -89,6 +91,10 @@ class Sources:
                 self._sources = {number: kept for number, kept in self._sources.items() if number in up}
             found = self._sources[link] = Source()
         return found
+
+    def stumbles(self, link: int) -> bool:
+        """Whether a peer was late lately and may yet do better: all are, to a node that was paused itself."""
+        return 0 < self.source(link).failed < STUMBLES
 
     def asked(self) -> int:
         """Return how many peers have a question open."""

@@ -40,6 +40,13 @@ class Net:
         self.homes = homes
         self.daemons: dict[Path, Daemon] = {}
 
+    @classmethod
+    def of(cls, homes: list[Path]) -> "Net":
+        """Daemons of homes that are there."""
+        net = cls.__new__(cls)
+        net.homes, net.daemons = homes, {}
+        return net
+
     def start(self, *homes: Path) -> None:
         """Start these homes' daemons, or all, and wait until each answers."""
         for home in homes or self.homes:

@@ -160,6 +160,22 @@ async def test_peers_that_give_nothing_or_too_late_hold_up_nobody(
     assert HONEST not in peers.blamed()
 
 
+async def test_a_pause_of_all_peers_at_once_costs_little_more_than_itself(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    over_at = trio.current_time() + 10.0
+
+    async def paused(wanted: Wanted) -> bytes | Refusal:
+        if trio.current_time() < over_at:
+            await trio.sleep_until(over_at)
+        return await serves(CHAIN)(wanted)
+
+    peers = Peers({1: paused, 2: paused})
+    chain = Follower(CHAIN, {1: BLOCKS, 2: BLOCKS})
+    await synced(chain, peers, BLOCKS, within_s=15.0)
+    assert {told for _, told in peers.faults} == {"late_answer"}
+
+
 async def test_a_lone_peer_that_is_over_budget_at_first_is_waited_for_and_not_blamed(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
