@@ -136,6 +136,9 @@ class SnapshotStart:
         while True:
             await trio.sleep(TOLD_EVERY_S)
             view = self._progress.view()
+            if view.phase is Phase.LOOKING:
+                log.info("snapshot_looked_for", peers=len(self._outbox.links()))
+                continue
             log.info(
                 "snapshot_progress",
                 phase=view.phase.value,

@@ -194,16 +194,16 @@ class _Bar:
         self._began = self._last = time.monotonic()
 
     def tell(self, done: int, total: int) -> None:
+        from prsm_node.progress_bar import bar
+
         now = time.monotonic()
         if not self._shown or now - self._last < SHOWN_EVERY_S:
             return
         self._last = now
         left = (now - self._began) / done * (total - done) if done else 0.0
-        full = round(24 * done / total)
-        bar = "#" * full + "." * (24 - full)
-        text = f"[{bar}] {self._doing} {done / total:.0%}, {left:.0f} s left"
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        text = bar(done / total, f"{self._doing} {done / total:.0%}, {left:.0f} s left")
+        print(f"{text}\x1b[K\r", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            print("\x1b[K", end="", file=sys.stderr, flush=True)
