@@ -37,6 +37,8 @@ class Verdict(msgspec.Struct, frozen=True):
     promise: str | None = None
     """The promise that was broken."""
     violation: str | None = None
+    probes: dict[str, int] = {}
+    """How often each was reached, if they were asked for (probes.py)."""
 
 
 class Run(NamedTuple):
@@ -47,6 +49,8 @@ class Run(NamedTuple):
     """Empty if none was asked for."""
     schedule: Schedule
     """What was run; with `record`, every outcome in it and nothing that did not happen."""
+    played: list[Fault]
+    """What befell the cluster."""
     reached_ms: dict[Place, float]
     """When each round was voted in first."""
 
@@ -93,7 +97,7 @@ def play(schedule: Schedule, *, trace: bool = False, record: bool = False, steps
     verdict = _verdict(cluster, schedule, recovered_ms, violation)
     if chance.taken is not None:
         schedule = _recorded(schedule, faults.played, chance.taken, verdict.promise)
-    return Run(verdict, cluster.trace or [], schedule, faults.reached_ms)
+    return Run(verdict, cluster.trace or [], schedule, faults.played, faults.reached_ms)
 
 
 def _recorded(

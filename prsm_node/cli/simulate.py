@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from consensus.simulation.probes import PROBES, probed, unreached
 from consensus.simulation.run import Verdict, play
 from consensus.simulation.scenario import Scenario, scenario_of
 from consensus.simulation.schedule import schedule_of
 from prsm_node.cli import simulate_files as files
 from prsm_node.cli.json_flag import JsonFlag
-from prsm_node.cli.output import print_fields, print_json, say
+from prsm_node.cli.output import print_fields, print_json, print_table, say
 from prsm_node.cli.simulate_progress import Bar
 from prsm_node.errors import OperatorError
 
@@ -49,6 +50,9 @@ def run(
     diagram: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the run that --seed or --replay names, as HTML.")
     ] = None,
+    probes: Annotated[
+        bool, typer.Option("--probes", help="Count which rules, faults and ways to recover were reached.")
+    ] = False,
     shrink: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long to shrink a failing seed; 0: not.", min=0)
     ] = 60.0,
@@ -73,7 +77,7 @@ def run(
     bar = Bar(last - first + 1)
     verdicts: list[Verdict] = []
     telling_s = 0.0
-    for verdict in verdicts_of(attack.plan, range(first, last + 1), nodes, jobs, steps):
+    for verdict in verdicts_of(attack.plan, range(first, last + 1), nodes, jobs, steps, probes=probes):
         verdicts.append(verdict)
         if verdict.violation is not None:
             bar.clear()
@@ -88,7 +92,8 @@ def run(
     running_s = bar.elapsed_s - telling_s
     if seed is not None:
         attack.look(seed, diagram)
-    _print(attack, verdicts, max(running_s, 1e-9), json)
+    counted = _counted(verdicts) if probes else None
+    _print(attack, verdicts, max(running_s, 1e-9), counted, json)
     return 1 if attack.failures else 0
 
 
@@ -208,12 +213,18 @@ def shipped() -> list[str]:
 
 
 def verdicts_of(
-    plan: Scenario, seeds: range, nodes: int | None, jobs: int, steps: int | None = None
+    plan: Scenario,
+    seeds: range,
+    nodes: int | None,
+    jobs: int,
+    steps: int | None = None,
+    *,
+    probes: bool = False,
 ) -> Iterator[Verdict]:
     """Run these seeds, each on its own, in the order of the seeds."""
     if jobs == 1 or len(seeds) == 1:
         for seed in seeds:
-            yield _verdict(plan, seed, nodes, steps)
+            yield _verdict(plan, seed, nodes, steps, probes)
         return
     from concurrent.futures import ProcessPoolExecutor
     from itertools import repeat
@@ -221,11 +232,21 @@ def verdicts_of(
 
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         chunk = max(1, min(16, len(seeds) // (4 * jobs)))
-        yield from pool.map(_verdict, repeat(plan), seeds, repeat(nodes), repeat(steps), chunksize=chunk)
+        same = (repeat(nodes), repeat(steps), repeat(probes))
+        yield from pool.map(_verdict, repeat(plan), seeds, *same, chunksize=chunk)
 
 
-def _verdict(plan: Scenario, seed: int, nodes: int | None, steps: int | None) -> Verdict:
-    return play(schedule_of(plan, seed, nodes), steps=steps).verdict
+def _verdict(plan: Scenario, seed: int, nodes: int | None, steps: int | None, probes: bool) -> Verdict:
+    schedule = schedule_of(plan, seed, nodes)
+    return probed(schedule, steps) if probes else play(schedule, steps=steps).verdict
+
+
+def _counted(verdicts: Sequence[Verdict]) -> list[tuple[str, int, int]]:
+    """Each probe, in how many seeds it was reached, and how often in all."""
+    return [
+        (probe, sum(v.probes[probe] > 0 for v in verdicts), sum(v.probes[probe] for v in verdicts))
+        for probe in PROBES
+    ]
 
 
 def _range(text: str) -> tuple[int, int]:
@@ -235,13 +256,21 @@ def _range(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _print(attack: _Attack, verdicts: Sequence[Verdict], elapsed_s: float, json: bool) -> None:
+def _print(
+    attack: _Attack,
+    verdicts: Sequence[Verdict],
+    elapsed_s: float,
+    counted: list[tuple[str, int, int]] | None,
+    json: bool,
+) -> None:
     delivered = sum(verdict.delivered for verdict in verdicts)
     recovered = sorted(v.recovered_ms for v in verdicts if v.recovered_ms >= 0)
     blocks = sum(v.height for v in verdicts)
     if json:
+        probed = {probe: {"seeds": seeds, "times": times} for probe, seeds, times in counted or ()}
         print_json(
-            {
+            ({"probes": probed, "unreached": unreached(verdicts)} if counted is not None else {})
+            | {
                 "scenario": attack.name,
                 "seeds": len(verdicts),
                 "failed": attack.failures,
@@ -265,3 +294,7 @@ def _print(attack: _Attack, verdicts: Sequence[Verdict], elapsed_s: float, json:
             ("speed", f"{len(verdicts) / elapsed_s:.1f} seeds a second"),
         ]
     )
+    if counted is not None:
+        print_table(("probe", "seeds", "times"), counted, right=(1, 2))
+        missing = unreached(verdicts)
+        say(f"not reached: {'; '.join(missing)}" if missing else "every probe was reached")

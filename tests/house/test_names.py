@@ -21,7 +21,7 @@ def test_no_file_or_folder_is_a_drawer() -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("script", ["run", "test", "install", "lock", "check-fresh", "../.ci/run"])
+@pytest.mark.parametrize("script", ["run", "test", "install", "lock", "check-fresh", "soak", "../.ci/run"])
 def test_scripts_can_be_run_and_stop_at_the_first_failure(script: str) -> None:
     path = ROOT / "scripts" / script
     lines = path.read_text().splitlines()
