@@ -40,6 +40,9 @@ def run(
         str | None,
         typer.Option(metavar="NAME|FILE", help=f"A shipped scenario or a TOML file, else {SCENARIO}."),
     ] = None,
+    daemons: Annotated[
+        bool, typer.Option("--daemons", help="Whole daemons, all honest, on simulated machines and wires.")
+    ] = False,
     jobs: Annotated[int, typer.Option(help="Processes that share the seeds.", min=1, max=256)] = 1,
     steps: Annotated[
         int | None, typer.Option(help="Stop each run after so many steps, to halve towards a fault.", min=1)
@@ -66,18 +69,26 @@ def run(
     Each seed draws a cluster, its faulty members and what befalls them, and is checked at every step. A seed
     that breaks a promise is printed with the command that replays it, and shrunk to a short schedule; its
     timeline and a diagram of who sent what to whom are written. Exit code 1 then.
+
+    With --daemons each validator is the whole daemon with its ledger and disk; clients pay through it, and
+    what they were told must stay true. Four of them if --nodes does not say; a failing seed gives a timeline.
     """
     given = {"--nodes": nodes, "--seed": seed, "--seeds": seeds, "--scenario": scenario}
     _check(given, replay, diagram)
+    if daemons:
+        _check_daemons(
+            {"--replay": replay, "--diagram": diagram, "--steps": steps, "--probes": probes or None}
+        )
     out.mkdir(parents=True, exist_ok=True)
     if replay is not None:
         return _replay(replay, steps, diagram, out, json)
-    attack = _Attack(scenario or SCENARIO, nodes, steps, shrink, out)
+    attack = _Attack(scenario or SCENARIO, nodes, steps, shrink, out, daemons)
     first, last = (seed, seed) if seed is not None else _range(seeds or SEEDS)
     bar = Bar(last - first + 1)
     verdicts: list[Verdict] = []
     telling_s = 0.0
-    for verdict in verdicts_of(attack.plan, range(first, last + 1), nodes, jobs, steps, probes=probes):
+    drawn = range(first, last + 1)
+    for verdict in verdicts_of(attack.plan, drawn, nodes, jobs, steps, daemons=daemons, probes=probes):
         verdicts.append(verdict)
         if verdict.violation is not None:
             bar.clear()
@@ -100,8 +111,10 @@ def run(
 class _Attack:
     """What is done with the seeds that fail."""
 
-    def __init__(self, name: str, nodes: int | None, steps: int | None, shrink_s: float, out: Path) -> None:
-        self.name, self.plan = name, load(name)
+    def __init__(
+        self, name: str, nodes: int | None, steps: int | None, shrink_s: float, out: Path, daemons: bool
+    ) -> None:
+        self.name, self.plan, self.daemons = name, load(name), daemons
         self.failures: list[dict[str, Any]] = []
         self._nodes, self._steps, self._shrink_s, self._out = nodes, steps, shrink_s, out
         self._shrunk: dict[str | None, int] = {}
@@ -109,7 +122,8 @@ class _Attack:
     def failed(self, verdict: Verdict) -> None:
         """Say so, and write what happened; of many, only count the later ones."""
         nodes = f" --nodes {self._nodes}" if self._nodes else ""
-        again = f"prsm-node simulate --scenario {self.name} --seed {verdict.seed}{nodes}"
+        whole = " --daemons" if self.daemons else ""
+        again = f"prsm-node simulate{whole} --scenario {self.name} --seed {verdict.seed}{nodes}"
         failure: dict[str, Any] = {
             "seed": verdict.seed,
             "promise": verdict.promise,
@@ -121,6 +135,10 @@ class _Attack:
             return
         say(f"seed {verdict.seed} broke a promise: {verdict.violation}")
         say(f"  replay:   {again}")
+        if self.daemons:
+            failure["timeline"] = str(files.of_daemons(self.plan, verdict.seed, self._nodes, self._out))
+            say(f"  timeline: {failure['timeline']}")
+            return
         short = None
         if verdict.promise not in self._shrunk and len(self._shrunk) < SHRUNK_MAX:
             self._shrunk[verdict.promise] = verdict.seed
@@ -135,6 +153,11 @@ class _Attack:
 
     def look(self, seed: int, diagram: Path | None) -> None:
         """Write what happened in one seed, which may have kept every promise."""
+        if self.daemons:
+            if not self.failures:
+                path = files.of_daemons(self.plan, seed, self._nodes, self._out)
+                say(f"the timeline of seed {seed} is in {path}")
+            return
         traced = play(schedule_of(self.plan, seed, self._nodes), trace=True, steps=self._steps)
         if not self.failures:
             path = files.write_timeline(traced, self._out / f"simulate-{seed}.txt")
@@ -152,6 +175,13 @@ def _check(given: Mapping[str, object], replay: Path | None, diagram: Path | Non
         raise OperatorError(f"--replay {replay} says all that is run; leave {also} out")
     if diagram is not None and replay is None and given["--seed"] is None:
         raise OperatorError("--diagram draws one run; say which with --seed or --replay")
+
+
+def _check_daemons(other: Mapping[str, object]) -> None:
+    """Raise OperatorError for what only replicas can be asked for."""
+    also = next((name for name, value in other.items() if value is not None), None)
+    if also is not None:
+        raise OperatorError(f"--daemons and {also} are both given; {also} is for replicas, leave one out")
 
 
 def _replay(path: Path, steps: int | None, diagram: Path | None, out: Path, json: bool) -> int:
@@ -219,12 +249,13 @@ def verdicts_of(
     jobs: int,
     steps: int | None = None,
     *,
+    daemons: bool = False,
     probes: bool = False,
 ) -> Iterator[Verdict]:
     """Run these seeds, each on its own, in the order of the seeds."""
     if jobs == 1 or len(seeds) == 1:
         for seed in seeds:
-            yield _verdict(plan, seed, nodes, steps, probes)
+            yield _verdict(plan, seed, nodes, steps, daemons, probes)
         return
     from concurrent.futures import ProcessPoolExecutor
     from itertools import repeat
@@ -232,11 +263,17 @@ def verdicts_of(
 
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         chunk = max(1, min(16, len(seeds) // (4 * jobs)))
-        same = (repeat(nodes), repeat(steps), repeat(probes))
+        same = (repeat(nodes), repeat(steps), repeat(daemons), repeat(probes))
         yield from pool.map(_verdict, repeat(plan), seeds, *same, chunksize=chunk)
 
 
-def _verdict(plan: Scenario, seed: int, nodes: int | None, steps: int | None, probes: bool) -> Verdict:
+def _verdict(
+    plan: Scenario, seed: int, nodes: int | None, steps: int | None, daemons: bool, probes: bool
+) -> Verdict:
+    if daemons:
+        from prsm_node.simulation import run  # loads the whole node
+
+        return run.simulate(plan, seed, nodes)[0]
     schedule = schedule_of(plan, seed, nodes)
     return probed(schedule, steps) if probes else play(schedule, steps=steps).verdict
 
@@ -272,6 +309,7 @@ def _print(
             ({"probes": probed, "unreached": unreached(verdicts)} if counted is not None else {})
             | {
                 "scenario": attack.name,
+                "daemons": attack.daemons,
                 "seeds": len(verdicts),
                 "failed": attack.failures,
                 "heights": blocks,

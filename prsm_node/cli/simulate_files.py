@@ -72,6 +72,16 @@ def of_failure(whole: Schedule, short: Schedule | None, out: Path) -> Files:
     return Files(timeline, diagram, schedule, short.events())
 
 
+def of_daemons(scenario: Scenario, seed: int, nodes: int | None, out: Path) -> Path:
+    """Run a seed with whole daemons and write what happens in it; return the timeline's file."""
+    from prsm_node.simulation import run  # loads the whole node
+
+    verdict, trace = run.simulate(scenario, seed, nodes, trace=True)
+    path = out / f"simulate-daemons-{seed}.txt"
+    path.write_text("\n".join(lines(verdict, trace)) + "\n", encoding="utf-8")
+    return path
+
+
 def write_timeline(run: Run, path: Path) -> Path:
     path.write_text("\n".join(lines(run.verdict, run.trace)) + "\n", encoding="utf-8")
     return path

@@ -49,6 +49,7 @@ class Cluster:
         self.seen: Counter[str] = Counter()
         """How often each kind of thing happened."""
         self.violation: Violation | None = None
+        self.stopping = False
         self.over = trio.Event()
         """Set by a violation."""
         self._digest = sha256()
@@ -176,9 +177,9 @@ class Cluster:
 
     async def stop(self) -> None:
         """Return when every process has ended. Time must go on meanwhile: a commit that began ends first."""
+        self.stopping = True
         for process in self.all:
-            process.crash_after = None
-            process.kill()
+            process.end()
         for process in self.all:
             await process.until_ended()
 

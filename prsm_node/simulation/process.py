@@ -65,7 +65,8 @@ class Process:
         """Begin a run, once the one before has ended."""
         assert not self.up, f"{self.name} runs already"
         self.up = True
-        self._cluster.nursery.start_soon(self._run, self._ended)
+        before, self._ended = self._ended, trio.Event()
+        self._cluster.nursery.start_soon(self._run, before, self._ended)
 
     def step(self) -> None:
         """The run is about to act on the world: it may be the last thing that it does not do."""
@@ -77,16 +78,20 @@ class Process:
 
     def kill(self) -> None:
         """End the run as kill -9 or a loss of power does."""
+        power = self._world.chance.happens(("power", self.number), POWER_LOSS)
+        self._cluster.record("crash", self, "power" if power else "killed")
+        self.end(power=power)
+
+    def end(self, *, power: bool = False) -> None:
+        """End the run where it stands."""
         machine = self._machine
         if machine is None or machine.dead:
             return
-        power = self._world.chance.happens(("power", self.number), POWER_LOSS)
         machine.kill(power=power)
         self.up = False
         self.node, self.handlers, self.crash_after = None, {}, None
         self._scope.cancel()
         self._killed.set()
-        self._cluster.record("crash", self, "power" if power else "killed")
 
     async def until_killed(self) -> None:
         """Return when the run of this moment is over."""
@@ -96,9 +101,11 @@ class Process:
         """Return when nothing of the last run is left."""
         await self._ended.wait()
 
-    async def _run(self, before: trio.Event) -> None:
-        self._ended = ended = trio.Event()
+    async def _run(self, before: trio.Event, ended: trio.Event) -> None:
         await before.wait()
+        if self._cluster.stopping:
+            ended.set()
+            return
         self._runs += 1
         structlog.contextvars.bind_contextvars(process=self.name)
         self._world.wires.dark.pop(self.number, None)

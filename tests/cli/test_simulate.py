@@ -108,3 +108,13 @@ def test_a_diagram_asks_nothing_of_a_network_and_ends_where_it_should() -> None:
     page = space_time.page(traced.verdict, traced.trace)
     assert not re.search(r"(src|href)=|@import|url\(\s*['\"]?http", page)
     assert page.count("</script>") == 2
+
+
+def test_whole_daemons_are_attacked_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    calm = ["simulate", "--daemons", "--scenario", "calm", "--seed", "2"]
+    arguments = [*calm, "--out", str(tmp_path), "--json"]
+    assert run(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["heights"] > 0
+    assert "settled" in (tmp_path / "simulate-daemons-2.txt").read_text()
+    assert run([*arguments, "--steps", "5"]) == 1
+    assert "--steps is for replicas" in capsys.readouterr().err

@@ -104,7 +104,8 @@ def test_a_daemon_that_ends_by_itself_is_told_with_its_reason(monkeypatch: pytes
     def fails(self: ConsensusHost, effect: Any) -> None:
         raise RuntimeError("planted")
 
-    monkeypatch.setitem(PERFORM, SendCertificate, fails)
+    performed: Any = PERFORM
+    monkeypatch.setitem(performed, SendCertificate, fails)
     verdict = play(drawn(load("calm"), 0)).verdict
     assert verdict.promise == BROKE_OFF
     assert verdict.violation is not None
