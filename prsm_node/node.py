@@ -310,6 +310,7 @@ class Node:
     def _link_up(self, link: Link) -> None:
         if link.validator is not None:
             self.host.link_up(link.number)
+            self.mempool.author_linked(link.validator)
 
     def _replay_from(self) -> int:
         """Where a restart would begin to read the journal, by what is on the disk."""

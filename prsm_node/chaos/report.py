@@ -19,7 +19,7 @@ GOALS_S: Final = {
 MEANING: Final = {
     "kill_to_vote": "from kill -9 to the returned node's next vote, without the time it was kept down",
     "pause_to_block": "from SIGCONT to that node's next block",
-    "heal_to_block": "from the end of a cut or of slow links to the next block of any node",
+    "heal_to_block": "from the end of a cut to the next block of any node",
     "heal_to_roots": "from the end of a fault to all nodes at a new block with equal state roots",
 }
 COLUMNS: Final = 8

@@ -259,7 +259,7 @@ class Run:
             (node,) = fault.nodes
             if "pause_to_block" not in times and (at := followers[node].first_after(healed)) is not None:
                 times["pause_to_block"] = at - healed
-        else:
+        elif fault.kind == "partition":
             wanted.add("heal_to_block")
             at_first = [at for f in followers if (at := f.reached(top + 1)) is not None]
             if "heal_to_block" not in times and at_first:

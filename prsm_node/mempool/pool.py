@@ -395,6 +395,15 @@ class Mempool:
         self._handed_over += 1
         self._pending.move(sender, lane, now_ms)
 
+    def author_linked(self, author: bytes) -> None:
+        """Send a lane's author, whose link was made (anew), what waits for it: what was on its way when the
+        link before went did not arrive."""
+        for sender in self._pending.senders.values():
+            oldest = sender.entries.get(sender.base)
+            if sender.lane == author and author != self._me and oldest is not None and not oldest.seen:
+                self._pending.move(sender, author, self._now_ms())
+        self._announce()
+
     def _leave_the_unlinked(self, now_ms: int) -> None:
         """Hand over at once what waits for authors that two ticks in a row had no link to. One tick is what
         a link takes that is made anew."""

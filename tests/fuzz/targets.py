@@ -22,6 +22,7 @@ from consensus.signing import SignedKind, signed_bytes
 from consensus.simulation.scenario import scenario_of
 from consensus.votes import VoteKind
 from prsm_node import account_proof, config_file, forks, genesis, invite, trusted_block
+from prsm_node.chaos.scenario import scenario_of as chaos_scenario_of
 from prsm_node.cli.amounts import ftns, parse_ftns
 from prsm_node.cli.tx import parse_hash
 from prsm_node.consensus_host import answers, sessions
@@ -365,6 +366,12 @@ TARGETS: dict[str, Target] = {
         (ValueError,),
         None,
         tuple(path.read_bytes() for path in sorted(SCENARIOS.glob("*.toml"))),
+    ),
+    "chaos_scenario": Target(
+        lambda data: chaos_scenario_of(tomllib.loads(data.decode())),
+        (ValueError,),
+        None,
+        tuple(path.read_bytes() for path in sorted((SCENARIOS.parent / "chaos").glob("*.toml"))),
     ),
     "account_address": Target(
         _text(addresses.parse_account),

@@ -177,6 +177,20 @@ async def test_what_waits_for_an_author_that_went_is_handed_over_soon() -> None:
     assert carried_by(node, second) == [raw(theirs, 0)]
 
 
+async def test_an_author_that_is_linked_again_is_sent_what_waits_for_it() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[1])
+    await node.pool.submit([raw(theirs, 0), raw(theirs, 1)], 0)
+    node.pool.flush_forwards()
+    node.pool.author_linked(KEYS[2])
+    node.pool.flush_forwards()
+    assert node.forwarded == [(KEYS[1], [raw(theirs, 0), raw(theirs, 1)])], "another's link changes nothing"
+    node.pool.author_linked(KEYS[1])
+    node.pool.flush_forwards()
+    assert node.forwarded == [(KEYS[1], [raw(theirs, 0), raw(theirs, 1)])] * 2
+    assert node.pool.stats().handed_over == 0
+
+
 async def test_without_a_quorum_in_reach_nothing_is_handed_over() -> None:
     node = Node()
     await node.pool.submit([raw(sender_of(KEYS[1]), 0)], 0)
