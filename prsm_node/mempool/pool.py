@@ -12,7 +12,6 @@ from hashlib import sha256
 import msgspec
 import trio
 
-from consensus.dissemination.rendezvous import ranking
 from prsm_node.ledger.transactions import (
     TRANSACTION_BYTES_MAX,
     MalformedTransaction,
@@ -22,17 +21,14 @@ from prsm_node.ledger.transactions import (
 from prsm_node.mempool.admission import Admission, LedgerView, Limits, Reason
 from prsm_node.mempool.batching import CLOSE_BYTES, CLOSE_MS, PATIENCE_MS, BatchClock, Sealed
 from prsm_node.mempool.bodies import BodyVerdict, VerifiedCache, check_body
+from prsm_node.mempool.lane_choice import LaneChoice, Powers
 from prsm_node.mempool.pending import Entry, Pending, Sender
 from prsm_node.verification.verifier import Verifier
 
-Powers = Sequence[tuple[bytes, int]]
-"""(key, power) of the validators in force."""
 Forward = Callable[[bytes, list[bytes]], bool]
 """Queue raw transactions for a validator and return at once; False where there is no way to it now."""
 
 TICK_MS = 250
-# Ranking costs 5 us with four validators; active senders come again. 32,768 of them take 6 MB.
-RANKS_MAX = 32_768
 FORWARD_BYTES = 64_000
 MANY_FORWARDS = 4
 FORWARD_MS = 50
@@ -72,17 +68,13 @@ class Mempool:
         self._ledger = ledger
         self._verifier = verifier
         self._lanes = lanes
-        self._powers = lanes()
+        self._choice = LaneChoice(me, lanes(), linked)
         self._forward = forward
         self._limits = limits
         self._now_ms = now_ms
-        self._linked = linked
-        self._unlinked: frozenset[bytes] = frozenset()
-        """Authors without a link as of the last tick."""
         self._clock = BatchClock()
         self._pending = Pending(me, self._clock)
         self._verified = VerifiedCache()
-        self._ranks: dict[bytes, tuple[bytes, ...]] = {}
         self._checking: set[bytes] = set()
         self._checking_bytes = 0
         self._checking_of: Counter[int] = Counter()
@@ -238,35 +230,10 @@ class Mempool:
     def _new_sender(self, address: bytes, now_ms: int) -> Sender:
         account = self._ledger.account(address)
         sender = Sender(address, account.nonce if account is not None else 0, now_ms)
-        sender.ranks = self._rank(address)
-        self._choose(sender)
+        sender.ranks = self._choice.ranks(address)
+        sender.shift, sender.lane = self._choice.lane(sender.ranks, 0)
         self._pending.senders[address] = sender
         return sender
-
-    def _choose(self, sender: Sender) -> bytes | None:
-        """Give a sender the first lane from `shift` on whose author can be reached; return it.
-
-        Most often all see the same authors gone, and agree. An author that only this node has no link to
-        gets the transactions from the next one, in whose ranking it still comes first.
-        """
-        ranks = sender.ranks
-        sender.lane = None
-        for shift in range(sender.shift, sender.shift + len(ranks)):
-            lane = ranks[shift % len(ranks)]
-            if lane == self._me or self._linked(lane):
-                sender.shift, sender.lane = shift, lane
-                break
-        else:
-            sender.lane = ranks[sender.shift % len(ranks)] if ranks else None
-        return sender.lane
-
-    def _rank(self, address: bytes) -> tuple[bytes, ...]:
-        ranks = self._ranks.get(address)
-        if ranks is None:
-            if len(self._ranks) >= RANKS_MAX:
-                self._ranks.clear()
-            ranks = self._ranks[address] = ranking(address, self._powers)
-        return ranks
 
     def _announce(self) -> None:
         if self._pending.outgoing:
@@ -367,7 +334,7 @@ class Mempool:
         """Follow a new validator set, hand over what no lane carries, drop what waits for a gap too long."""
         now_ms = self._now_ms()
         self._follow_set(now_ms)
-        self._leave_the_unlinked(now_ms)
+        self._leave_the_gone(now_ms)
         while self._timed and self._timed[0][0] <= now_ms:
             _, sender = self._timed.popleft()
             if sender.entries:
@@ -389,9 +356,7 @@ class Mempool:
             self._hand_over(sender, now_ms)
 
     def _hand_over(self, sender: Sender, now_ms: int) -> None:
-        before = sender.lane
-        lane = self._choose(sender)
-        sender.lane = before  # whence it is recalled
+        sender.shift, lane = self._choice.lane(sender.ranks, sender.shift)
         self._handed_over += 1
         self._pending.move(sender, lane, now_ms)
 
@@ -404,32 +369,27 @@ class Mempool:
                 self._pending.move(sender, author, self._now_ms())
         self._announce()
 
-    def _leave_the_unlinked(self, now_ms: int) -> None:
-        """Hand over at once what waits for authors that two ticks in a row had no link to. One tick is what
-        a link takes that is made anew."""
-        unlinked = frozenset(key for key, _ in self._powers if key != self._me and not self._linked(key))
-        lasting, self._unlinked = unlinked & self._unlinked, unlinked
-        power = sum(power for key, power in self._powers if key in lasting)
-        if not lasting or 3 * power >= sum(power for _, power in self._powers):
-            return  # without a quorum nothing is ordered, and a lane that comes back has them still
+    def _leave_the_gone(self, now_ms: int) -> None:
+        """Hand over at once what waits for authors that are gone."""
+        gone = self._choice.gone()
+        if not gone:
+            return
         for sender in list(self._pending.senders.values()):
             oldest = sender.entries.get(sender.base)
-            if sender.lane in lasting and oldest is not None and not oldest.seen:
+            if sender.lane in gone and oldest is not None and not oldest.seen:
                 self._hand_over(sender, now_ms)
 
     def _follow_set(self, now_ms: int) -> None:
         powers = self._lanes()
-        if powers is self._powers or powers == self._powers:
+        if not self._choice.follow(powers):
             return
-        self._powers = powers
-        self._ranks.clear()
         members = {key for key, _ in powers}
         for sender in self._pending.senders.values():
             if sender.lane not in members:
                 # What a closed lane's batches hold is not ordered any more, certified or not.
                 for entry in sender.entries.values():
                     entry.seen = False
-            sender.ranks = self._rank(sender.address)
+            sender.ranks = self._choice.ranks(sender.address)
             sender.shift = 0
             lane = sender.ranks[0] if sender.ranks else None
             if lane != sender.lane:
