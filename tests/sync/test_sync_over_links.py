@@ -67,7 +67,7 @@ async def test_liars_lose_their_links_and_are_banned_and_the_honest_peer_is_enou
 
 
 async def test_a_peer_whose_budget_is_spent_is_asked_again_and_keeps_its_name() -> None:
-    little = AnswerBytes(stranger_per_s=150_000, strangers_per_s=150_000)
+    little = AnswerBytes(stranger_per_s=80_000, strangers_per_s=80_000)
     async with running() as nursery:
         peer = await start(
             nursery, 1, config(answers=little), answer=answers(serves(CHAIN, 0.0)), height=lambda: BLOCKS
