@@ -177,5 +177,5 @@ class Halt(Effect, frozen=True):
 
     reason: str
     proof: tuple[CheckedCertificate, ...] = ()
-    """The two commit certificates, where both are at hand: `evidence.conflicting_certificates` names who is
-    guilty."""
+    """The two commit certificates, where both are at hand, then the polkas of their height:
+    `evidence.conflicting_certificates` names who is guilty."""

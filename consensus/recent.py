@@ -1,7 +1,7 @@
 """The last decided heights: late precommits, laggards, a second decision (Agreement 1, 2, 7; Evidence)."""
 
 from consensus.agreement.height import Height
-from consensus.certificates import CheckedCertificate
+from consensus.certificates import Certificate, CheckedCertificate
 from consensus.effects import CheckVotes, Effect, Halt, SendCertificate, SendCommitted, StrengthenCommit
 from consensus.inputs import Link
 from consensus.votes import CheckedVote, Vote, VoteKind
@@ -91,20 +91,26 @@ class RecentHeights:
         decided = self._decided.get(height)
         return decided.height.keeper.polkas() if decided is not None else []
 
-    def second_decision(self, certificate: CheckedCertificate) -> list[Effect]:
-        """Whoever meets a second decision stops and says so (PROTOCOL, Evidence)."""
+    def is_second(self, certificate: Certificate) -> bool:
+        """Whether a certificate, if it is signed, decides another block than was decided at its height."""
         recent = self._decided.get(certificate.height)
         decided = recent.height.decided if recent is not None else None
-        if (
-            decided is None
-            or certificate.kind is not VoteKind.PRECOMMIT
-            or decided.value == certificate.value
-        ):
+        return (
+            decided is not None
+            and certificate.kind is VoteKind.PRECOMMIT
+            and decided.value != certificate.value
+        )
+
+    def second_decision(self, certificate: CheckedCertificate) -> list[Effect]:
+        """Whoever meets a second decision stops and says so (PROTOCOL, Evidence)."""
+        if not self.is_second(certificate):
             return []
+        height = self._decided[certificate.height].height
+        assert height.decided is not None, "only decided heights are kept"
         return [
             Halt(
                 f"two blocks are certified at height {certificate.height}; a third of the power or more "
                 "is faulty",
-                (decided.certificate, certificate),
+                (height.decided.certificate, certificate, *height.keeper.polkas()),
             )
         ]

@@ -176,9 +176,9 @@ class Replica:
         return self.height.keeper.polkas() if height == self.height.height else self._recent.polkas(height)
 
     def wants_certificate(self, certificate: Certificate) -> bool:
-        """Whether a certificate would tell something new."""
+        """Whether a certificate would tell something new: of a decided height, only that it forked."""
         if certificate.height < self.height.height:
-            return False
+            return self._recent.is_second(certificate)
         return certificate.height > self.height.height or self.height.wants_certificate(certificate)
 
     def wants_batch(self, header: BatchHeader) -> bool:

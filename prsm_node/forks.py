@@ -1,10 +1,11 @@
 """Forks that this node met: the proof of each is a file in its home, for other operators to check."""
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
+from consensus.agreement.votekeeper import POLKAS_MAX
 from consensus.certificates import Certificate
 from consensus.evidence import Amnesia, VoteEquivocation, conflicting_certificates
 from prsm_node import bounded_file
@@ -12,12 +13,14 @@ from prsm_node.errors import OperatorError
 from prsm_node.home import Home
 from prsm_node.unreadable import UNREADABLE
 
-# Two certificates of 256 validators, signatures in base64, indented: 120 KB.
-PROOF_BYTES_MAX: Final = 1 << 20
+# Two commits and at most 64 polkas of 256 validators, 200 bytes a vote in indented base64: 3.4 MB.
+PROOF_BYTES_MAX: Final = 8 << 20
 FORKS_MAX: Final = 64
 """Read at most: a node halts at each fork that it meets."""
 
-_proof = msgspec.json.Decoder(tuple[Certificate, Certificate])
+_proof = msgspec.json.Decoder(
+    Annotated[tuple[Certificate, ...], msgspec.Meta(min_length=2, max_length=2 + POLKAS_MAX)]
+)
 
 
 class Fork(msgspec.Struct, frozen=True):
@@ -26,11 +29,11 @@ class Fork(msgspec.Struct, frozen=True):
     path: Path
     height: int
     guilty: dict[bytes, VoteEquivocation | Amnesia]
-    """Whom the two certificates convict by themselves, with a proof of each."""
+    """Whom the two commits convict, with the polkas that this node had of their height; a proof of each."""
 
 
 def export(home: Home, proof: tuple[Certificate, ...]) -> Path:
-    """Write the certificates that prove a fork."""
+    """Write the two commits that prove a fork, and the polkas that say who is guilty."""
     path = home.path / f"fork-at-{proof[0].height}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(proof), indent=2))
     return path
@@ -49,7 +52,7 @@ def read(path: Path) -> Fork:
     """Return the fork that a file proves; raise OperatorError where it is damaged."""
     proof = bounded_file.read(path, PROOF_BYTES_MAX, "proof of a fork")
     try:
-        first, second = _proof.decode(proof)
+        first, second, *polkas = _proof.decode(proof)
     except UNREADABLE as error:
         raise OperatorError(f"{path} is no proof of a fork: {error}; move it out of this home") from None
-    return Fork(path, first.height, conflicting_certificates(first, second))
+    return Fork(path, first.height, conflicting_certificates(first, second, polkas))

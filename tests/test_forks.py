@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from consensus.certificates import Certificate, CertificateVote
+from consensus.evidence import Amnesia
 from consensus.votes import VoteKind
 from prsm_node import forks
 from prsm_node.errors import OperatorError
@@ -24,6 +26,16 @@ def test_a_fork_is_found_again_with_those_whom_it_convicts(tmp_path: Path) -> No
     (fork,) = forks.met(home)
     assert (fork.path, fork.height) == (path, 5)
     assert set(fork.guilty) == {KEYS[1], KEYS[2]}
+
+
+def test_the_polkas_at_hand_convict_the_amnesiac(tmp_path: Path) -> None:
+    """Decided in two rounds by other quorums: who precommitted first and then helped the other polka."""
+    home, later = Home(tmp_path), commit(b"b", 1, 2, 3)
+    prevotes = tuple(CertificateVote(KEYS[i], -1, b"s") for i in (1, 2, 3))
+    polka = Certificate(VoteKind.PREVOTE, 5, 1, b"b" * 32, prevotes)
+    forks.export(home, (commit(b"a", 0, 1, 2), msgspec.structs.replace(later, round=1), polka))
+    (fork,) = forks.met(home)
+    assert {key: type(proof) for key, proof in fork.guilty.items()} == {KEYS[1]: Amnesia, KEYS[2]: Amnesia}
 
 
 def test_a_damaged_proof_is_named_with_what_to_do(tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ def _certificate(validator: "Validator", what: happened.CertificateReceived) -> 
 def _block(validator: "Validator", what: happened.BlockReceived) -> bool:
     replica, block = validator.replica, what.block
     members = replica.chain.validators(block.height)
-    if block.height < replica.height.height or members is None:
+    rival = block.height < replica.height.height
+    if members is None or (rival and not replica.wants_certificate(what.certificate)):
         return False
     signatures, value = validator.cluster.signatures, block_digest(block)
     return _judged(validator, signatures.decides(what.certificate, value, block.height, members))

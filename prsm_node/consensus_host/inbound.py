@@ -185,10 +185,13 @@ class Inbound:
             self.receive_committed(link, committed)
 
     def receive_committed(self, link: int, committed: Committed) -> bool:
-        """Feed a decided block of the current height; False where it is not what it claims."""
+        """Feed a decided block of the current height, or the rival of one decided before; False where it is
+        not what it claims."""
         replica = self._host.replica
         block = committed.block
-        if block.height < replica.height.height or replica.chain.validators(block.height) is None:
+        if block.height < replica.height.height and not replica.wants_certificate(committed.certificate):
+            return True
+        if replica.chain.validators(block.height) is None:
             return True
         if not self._follows(block.height):
             return True

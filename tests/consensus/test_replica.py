@@ -2,8 +2,12 @@
 
 from random import Random
 
+import msgspec
 import pytest
 
+from consensus.certificates import CheckedCertificate
+from consensus.effects import Halt
+from consensus.inputs import CertificateReceived
 from tests.consensus.replica_cluster import Cluster
 
 
@@ -133,3 +137,18 @@ def test_blocks_that_order_much_are_paced_and_lone_ones_are_not() -> None:
 
     assert blocks(transactions=100) <= 30, "4 s hold 26 blocks of 150 ms"
     assert blocks(transactions=1) > 35
+
+
+def test_who_meets_a_second_decision_stops_and_shows_both_with_the_polkas() -> None:
+    cluster = Cluster(heartbeat_ms=1_000).start()
+    cluster.run_for(seconds=3)
+    replica = cluster.peers[0].replica
+    _, commit = cluster.peers[0].blocks[-1]
+    rival = CheckedCertificate(msgspec.structs.replace(commit, value=b"r" * 32))
+    assert not replica.wants_certificate(commit)
+    assert replica.wants_certificate(rival)
+    (halt,) = replica.step(CertificateReceived(1, rival), cluster.now_ms)
+    assert isinstance(halt, Halt)
+    first, second, *polkas = halt.proof
+    assert (first.value, second) == (commit.value, rival)
+    assert {polka.value for polka in polkas} == {commit.value}
