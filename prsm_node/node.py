@@ -104,7 +104,12 @@ class Node:
             machine.offload,
         )
         self.pruning = Pruning(
-            self.state, self.journal, self.snapshots, config.storage.retain_blocks, self._replay_from
+            self.state,
+            self.journal,
+            self.snapshots,
+            config.storage.retain_blocks,
+            config.storage.snapshot_blocks > 0,
+            self._replay_from,
         )
         self.chain = SyncedChain(self, self.trusted)
         self.batches = BatchStore()
