@@ -4,7 +4,6 @@ import sys
 import time
 from typing import Final
 
-WIDTH: Final = 24
 TERMINAL_S: Final = 0.2
 ELSEWHERE_S: Final = 10.0
 
@@ -31,12 +30,13 @@ class Bar:
         if not self._terminal:
             print(what, file=sys.stderr, flush=True)
             return
-        full = min(WIDTH, round(WIDTH * done / self._whole))
+        from prsm_node.progress_bar import bar  # loads trio, which most runs need not
+
         self._drawn = True
-        print(f"\r\x1b[K[{'#' * full}{'.' * (WIDTH - full)}] {what}", end="", file=sys.stderr, flush=True)
+        print(f"{bar(done / self._whole, what)}\x1b[K\r", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         """Make room for a sentence."""
         if self._drawn:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            print("\x1b[K", end="", file=sys.stderr, flush=True)
             self._drawn = False
