@@ -14,7 +14,7 @@ from consensus.simulation.faults import Faults
 from consensus.simulation.schedule import Schedule
 from consensus.simulation.violation import Violation
 from prsm_node import genesis as genesis_document
-from prsm_node.config import Config, NetworkSettings, NodeSettings
+from prsm_node.config import Config, NetworkSettings, NodeSettings, StorageSettings
 from prsm_node.consensus_host.executor import Final
 from prsm_node.home import Home
 from prsm_node.identity.ed25519 import SigningKey
@@ -30,6 +30,7 @@ from prsm_node.wire.frames import contents
 from prsm_node.wire.stream import FrameSplitter
 
 NETWORK = "simulated"
+SNAPSHOT_BLOCKS = 8
 HEARTBEAT_MS = 2_000
 """Between blocks at rest: often enough that empty ones are among what is attacked."""
 
@@ -152,13 +153,17 @@ class Cluster:
         splitter = FrameSplitter()
 
         def sent(data: bytes) -> None:
-            self._happened("bytes", f"n{source} > n{to}", f"{len(data)} {crc32(data):08x}")
-            for raw in splitter.feed(data):
-                kind, messages = contents(raw)
-                self.seen[f"frame.{kind.name.lower()}"] += 1
-                with self._judged():
+            carried: Counter[str] = Counter()
+            with self._judged():
+                for raw in splitter.feed(data):
+                    kind, messages = contents(raw)
+                    carried[kind.name.lower()] += len(messages)
                     for message in messages:
                         self.promises.sent(kind, message)
+            for name in carried:
+                self.seen[f"sent.{name}"] += 1
+            told = ", ".join(f"{count} {name}" for name, count in carried.items())
+            self._happened("sent", f"n{source} > n{to}", f"{told} ({len(data)} bytes, {crc32(data):08x})")
 
         return sent
 
@@ -210,6 +215,7 @@ def _config(number: int, places: list[str]) -> Config:
     return Config(
         node=NodeSettings(name=f"n{number}"),
         network=NetworkSettings(host=place.host, port=place.port, bootstrap=others, mdns=False, dht=False),
+        storage=StorageSettings(snapshot_blocks=SNAPSHOT_BLOCKS),
     )
 
 

@@ -35,7 +35,7 @@ START_MS = 1_700_000_000_000
 SEGMENT_BYTES = 256 * 1024
 """Small, so that journals roll and are cut."""
 MAP_BYTES = 64 * 2**20
-COMMIT_MS = (0.5, 8.0)
+COMMIT_MS = (0.5, 60.0)
 CHECK_MS = (0.1, 2.0)
 """How long a commit, and a batch of signatures, is away from the loop."""
 

@@ -39,7 +39,9 @@ def test_every_promise_is_kept_and_faults_and_recoveries_are_met() -> None:
         verdict = play(drawn(MIXED, seed)).verdict
         assert verdict.violation is None, f"seed {seed}"
         met.update(verdict.effects)
-    for kind in ("crash", "cut", "heal", "clock", "slow", "settled", "frame.gossip", "log.info recovered"):
+    faults = ("crash", "cut", "heal", "clock", "slow")
+    recoveries = ("sent.gossip", "sent.want", "log.info recovered", "log.info caught_up", "log.info snapshot")
+    for kind in (*faults, *recoveries, "settled"):
         assert met[kind], f"no {kind} in {met}"
 
 
@@ -67,7 +69,7 @@ def test_a_trace_changes_nothing_and_tells_who_did_what() -> None:
     plain, traced = (play(drawn(load("calm"), 3), trace=trace) for trace in (False, True))
     assert plain.digest == traced.digest
     assert not plain.trace
-    assert {"start", "serves", "bytes", "log", "settled", "calm"} <= {event.kind for event in traced.trace}
+    assert {"start", "serves", "sent", "log", "settled", "calm"} <= {event.kind for event in traced.trace}
 
 
 def test_a_vote_that_leaves_before_it_is_durable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
