@@ -83,10 +83,11 @@ class Judgement:
     def judge(self, judged: Judged, validators: ValidatorSet, certified: bool) -> Verdict:
         """Blocks 2. `certified`: a quorum stands for the value, and so for the certificates of its tips."""
         proposal, block = judged.proposal, judged.proposal.block
-        valid = is_well_placed(proposal, self._chain, validators)
+        root = self._chain.root_for(block.height)
+        # Until height - 2 is executed the next set is as unknown as the root: wait, call nothing invalid.
+        valid = root is None or is_well_placed(proposal, self._chain, validators)
         if valid:
             verdict, missing = judge_tips(self._lanes, block.tips)
-            root = self._chain.root_for(block.height)
             lacks = verdict is TipsVerdict.UNCERTIFIED and not certified
             if root is None or lacks:
                 self._waiting[proposal.round] = judged

@@ -118,6 +118,10 @@ class Height:
         """Whether a quorum stands for a value, in whichever round and kind."""
         return any(c.value == value for c in (*self._keeper.polkas(), *self._keeper.commits()))
 
+    def refuses(self, value: bytes) -> bool:
+        """Whether a value was judged here and found invalid."""
+        return self._proposals.knows(value) and not self._proposals.is_valid(value)
+
     def wants_certificate(self, certificate: Certificate) -> bool:
         """Whether a certificate would tell something new: asked before its signatures are checked."""
         return self.decided is None and not self._keeper.has(certificate)

@@ -164,6 +164,14 @@ class Invariants:
         if self.bounded:
             self._roots.append(self._execution.after(block).root)
 
+    def judged_alike(self, by: str, block: Block, refusing: list[str]) -> None:
+        """Whether a block is valid is the same for all: it hangs on block and chain alone (Blocks 2)."""
+        if refusing:
+            raise Violation(
+                "a block is valid for all or for none",
+                f"{by} decides one at height {block.height} that {', '.join(refusing)} found invalid",
+            )
+
     def _validity(self, by: str, block: Block, members: ValidatorSet | None) -> None:
         height = block.height
         if block.state_root != self._roots[max(0, height - 2)]:

@@ -24,6 +24,7 @@ Actor = Literal[
     "lane_forker",
     "leapfrogger",
     "lock_forgetter",
+    "locksmith",
     "orphan_author",
     "runaway_author",
     "selective_sender",

@@ -150,6 +150,11 @@ class Validator:
                 raise Violation("an honest validator lives", f"{self.name}: {error!r}") from error
             self.crash()
 
+    def refuses(self, block: Block) -> bool:
+        """Whether it judged a block of its height, and found it invalid."""
+        height = self.replica.height
+        return height.height == block.height and height.refuses(block_digest(block))
+
     def later(self, delay_ms: float, act: Callable[[], None]) -> None:
         """Do this unless the process ends before."""
         life = self.life
@@ -425,7 +430,10 @@ class Validator:
             self._made(certificate)
             members = self.replica.chain.validators(block.height)
             cluster.invariants.decided(self.name, block, members)
-            if not cluster.invariants.bounded and members is not None:
+            if cluster.invariants.bounded:
+                refusing = [v.name for v in cluster.honest if v.up and v.refuses(block)]
+                cluster.invariants.judged_alike(self.name, block, refusing)
+            elif members is not None:
                 cluster.forks.decided(block_digest(block), block, certificate, members)
         cluster.record("decide", self, f"height {block.height}, round {certificate.round}")
         self.blocks.append((block, certificate))

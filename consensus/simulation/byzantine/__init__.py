@@ -11,6 +11,7 @@ from consensus.simulation.byzantine.invalid_values import InvalidValues
 from consensus.simulation.byzantine.lane_forker import LaneForker
 from consensus.simulation.byzantine.leapfrogger import Leapfrogger
 from consensus.simulation.byzantine.lock_forgetter import LockForgetter
+from consensus.simulation.byzantine.locksmith import Locksmith
 from consensus.simulation.byzantine.orphan_author import OrphanAuthor
 from consensus.simulation.byzantine.runaway_author import RunawayAuthor
 from consensus.simulation.byzantine.selective_sender import SelectiveSender
@@ -32,6 +33,7 @@ ACTORS: Mapping[str, tuple[type[Validator], ...]] = {
     "lane_forker": (LaneForker,),
     "leapfrogger": (Leapfrogger,),
     "lock_forgetter": (LockForgetter,),
+    "locksmith": (Locksmith,),
     "orphan_author": (OrphanAuthor,),
     "runaway_author": (RunawayAuthor,),
     "selective_sender": (SelectiveSender,),

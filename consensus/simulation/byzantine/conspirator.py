@@ -30,7 +30,7 @@ class Conspirator(Validator):
 
     def __init__(self, cluster: "Cluster", number: int, key: bytes, name: str) -> None:
         self._heard: defaultdict[Place, dict[bytes, CheckedVote]] = defaultdict(dict)
-        self._favoured: dict[tuple[int, int, int], bytes] = {}
+        self._favoured: dict[tuple[int, int, int], bytes | None] = {}
         super().__init__(cluster, number, key, name)
 
     def receive(self, what: Input) -> None:
@@ -114,9 +114,11 @@ class Conspirator(Validator):
         known = [p for one in self._ring() for p in one._proposals.values() if p.height == height]
         return sorted({block_digest(p.block) for p in known})
 
-    def favoured(self, whom: int, height: int, round_: int, proposed: list[bytes]) -> bytes:
-        """The value that all of us show this one in this round."""
+    def favoured(self, whom: int, height: int, round_: int, proposed: list[bytes]) -> bytes | None:
+        """The value that all of us show this one in this round; None is nil."""
         place = (whom, height, round_)
+        if place not in self._favoured and self.cluster.chance.happens(("nil", *place), 0.25):
+            self._favoured[place] = None
         if place not in self._favoured:
             turn = self.cluster.chance.one_of(("favour", *place), len(proposed)) + whom
             self._favoured[place] = proposed[turn % len(proposed)]

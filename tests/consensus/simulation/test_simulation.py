@@ -101,6 +101,11 @@ def test_a_proposal_whose_guard_was_lost_in_a_crash_is_not_found_after_it() -> N
     assert verdict.violation is None
 
 
+def test_who_executes_slowly_calls_no_block_invalid_whose_next_set_it_does_not_know_yet() -> None:
+    verdict, _ = simulate(MIXED, 201)
+    assert verdict.violation is None
+
+
 def test_a_block_that_was_voted_for_outlives_the_crash_of_all_who_have_it() -> None:
     """Its polka binds their locks: forgotten by all, it would hold the height for ever."""
     verdict, _ = simulate(load("failing_rounds"), 273)
