@@ -41,6 +41,8 @@ class _Node(msgspec.Struct):
     bootstrap: bool = False
     anchor: bool = False
     tried: bool = False
+    group: str = ""
+    """What spread it over the buckets."""
     bucket: int = -1
     """In its table; -1 where it is kept apart."""
     failures: int = 0
@@ -171,7 +173,7 @@ class AddressBook:
             node.turn = 0
         node.failures = 0
         if not node.tried and not node.kept_apart:
-            self._try(key, node, group_of(address))
+            self._try(key, node, address)
 
     def addresses(self, key: bytes) -> tuple[Address, ...]:
         """What is known of a node."""
@@ -210,7 +212,7 @@ class AddressBook:
                 return False
             self._forget(worst)
         keys.append(key)
-        node.bucket = bucket
+        node.group, node.bucket = group, bucket
         return True
 
     def _spare(self, keys: list[bytes], group: str) -> bytes | None:
@@ -219,15 +221,15 @@ class AddressBook:
         worst = max(keys, key=lambda other: self._nodes[other].failures)
         if self._nodes[worst].failures:
             return worst
-        groups = [_spread(self._nodes[other].addresses[0]) for other in keys]
+        groups = [self._nodes[other].group for other in keys]
         crowds = Counter(groups)
         largest, size = crowds.most_common(1)[0]
         return keys[groups.index(largest)] if size > crowds[group] + 1 else None
 
-    def _try(self, key: bytes, node: _Node, group: str) -> None:
+    def _try(self, key: bytes, node: _Node, address: Address) -> None:
         """Move a node to the tried ones, unless its place there is held by others that do not fail."""
-        spread = _spread(node.addresses[0]) if not is_shared(group) else group
-        bucket = self._draw(TRIED_BUCKETS, spread, str(self._draw(TRIED_BUCKETS_A_GROUP, key.hex(), "")))
+        group = _spread(address)
+        bucket = self._draw(TRIED_BUCKETS, group, str(self._draw(TRIED_BUCKETS_A_GROUP, key.hex(), "")))
         keys = self._tried[bucket]
         if len(keys) >= TRIED_PLACES:
             worst = max(keys, key=lambda other: self._nodes[other].failures)
@@ -236,7 +238,7 @@ class AddressBook:
             self._forget(worst)
         self._take_out(key, node)
         keys.append(key)
-        node.tried, node.bucket = True, bucket
+        node.tried, node.group, node.bucket = True, group, bucket
 
     def _draw(self, bound: int, one: str, other: str) -> int:
         """A number below `bound` that only who knows the secret can tell."""

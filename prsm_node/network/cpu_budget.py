@@ -2,7 +2,7 @@
 the signature checks that it causes cost, measured or counted, and charged to the node that sent the bytes.
 
 Who is in debt is read no further until the debt is paid: its stream's window fills, and it waits. Who has to
-be held back for a second in all is at fault each time (`costs_too_much`), so that one that goes on is banned.
+be held back for long is at fault each time (`costs_too_much`), so that one that goes on is banned.
 Keys cost nothing, so all who are no validators share a further budget; who has cost little of late does not
 wait for what the others cost. Bytes that a peer makes us send are answer_budget.py's.
 """
@@ -28,7 +28,10 @@ QUIET_BURST_S = 0.05
 # A pause of reading: long enough to be worth a wake-up, and so short that heartbeats behind it are heard.
 PAUSE_MIN_S = 0.01
 PAUSE_MAX_S = 1.0
-HELD_BACK_S = 1.0
+# Held back so long in all, a node is at fault: four times that ban it (scores.py). A validator is needed, and
+# may have much to say after a cut.
+STRANGER_HELD_BACK_S = 0.5
+VALIDATOR_HELD_BACK_S = 2.0
 # As answer_budget.py: 1,024 x about 500 bytes; a node that is forgotten begins anew.
 NODES_MAX = 1_024
 
@@ -47,30 +50,27 @@ class CpuBudget:
         self._nodes: OrderedDict[tuple[bytes, bool], _Account] = OrderedDict()
         self._strangers = TokenBucket(STRANGERS_SHARE, STRANGERS_SHARE * BURST_S, now=0.0)
 
-    def charge(self, node_key: bytes, validator: bool, cost_s: float, now: float) -> None:
-        """A node cost this node so many seconds of a core."""
+    def charge(self, node_key: bytes, validator: bool, cost_s: float, now: float) -> float:
+        """A node cost this node so many seconds of a core; return how long to read nothing of it, 0 where it
+        may go on."""
         account = self._account(node_key, validator, now)
-        account.bucket.spend(cost_s, now)
-        account.quiet.spend(cost_s, now)
         account.spent += cost_s
-        if not validator:
-            self._strangers.spend(cost_s, now)
-
-    def pause_s(self, node_key: bytes, validator: bool, now: float) -> float:
-        """How long to read nothing of a node now; 0 where it may go on."""
-        account = self._account(node_key, validator, now)
+        account.bucket.spend(cost_s, now)
         pause = account.bucket.wait_s(now)
-        if not validator and account.quiet.wait_s(now) > 0.0:
-            pause = max(pause, self._strangers.wait_s(now))
+        if not validator:
+            account.quiet.spend(cost_s, now)
+            self._strangers.spend(cost_s, now)
+            if account.quiet.wait_s(now) > 0.0:
+                pause = max(pause, self._strangers.wait_s(now))
         return 0.0 if pause < PAUSE_MIN_S else min(pause, PAUSE_MAX_S)
 
     def held_back(self, node_key: bytes, validator: bool, pause_s: float, now: float) -> bool:
-        """A node was made to wait; True where that makes a second in all, for its own debts."""
+        """A node was made to wait; True where that was once more too long in all, for its own debts."""
         account = self._account(node_key, validator, now)
         if account.bucket.wait_s(now) == 0.0:
             return False  # it waits for other strangers' debts
         account.held_back += pause_s
-        if account.held_back < HELD_BACK_S:
+        if account.held_back < (VALIDATOR_HELD_BACK_S if validator else STRANGER_HELD_BACK_S):
             return False
         account.held_back = 0.0
         return True
@@ -85,12 +85,13 @@ class CpuBudget:
 
     def _account(self, node_key: bytes, validator: bool, now: float) -> _Account:
         key = (node_key, validator)
-        account = self._nodes.pop(key, None)
-        if account is None:
-            share = VALIDATOR_SHARE if validator else STRANGER_SHARE
-            quiet = TokenBucket(QUIET_SHARE, QUIET_BURST_S, now)
-            account = _Account(TokenBucket(share, share * BURST_S, now), quiet)
-        self._nodes[key] = account
+        account = self._nodes.get(key)
+        if account is not None:
+            self._nodes.move_to_end(key)
+            return account
+        share = VALIDATOR_SHARE if validator else STRANGER_SHARE
+        quiet = TokenBucket(QUIET_SHARE, QUIET_BURST_S, now)
+        account = self._nodes[key] = _Account(TokenBucket(share, share * BURST_S, now), quiet)
         if len(self._nodes) > NODES_MAX:
             self._nodes.popitem(last=False)
         return account

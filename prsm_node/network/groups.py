@@ -7,6 +7,7 @@ network on one machine or in one room works as a large one does: each private ad
 for there an address costs a machine, and loopback is one group that no limit on groups applies to.
 """
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from prsm_node.network.addresses import Address
@@ -36,6 +37,7 @@ def group_of(address: Address) -> str:
     return LOOPBACK if labels[-1] == "localhost" else f"*.{'.'.join(labels[-2:])}"
 
 
+@lru_cache(maxsize=4_096)
 def group_of_host(host: str) -> str:
     """The same of an IP address; NOWHERE of "" ."""
     if not host:

@@ -48,8 +48,7 @@ class LinkOwner(Protocol):
     def received(self, link: "Link", frame: Frame) -> None: ...
     def rejected(self, link: "Link", refusal: FrameRejected) -> None: ...
     def fault(self, link: "Link", reason: str) -> None: ...
-    def spent(self, link: "Link", seconds: float) -> None: ...
-    def pause_s(self, link: "Link") -> float: ...
+    def spent(self, link: "Link", seconds: float) -> float: ...
 
 
 class LinkView(msgspec.Struct, frozen=True):
@@ -235,11 +234,11 @@ class Link:
                     else:
                         self._sequence_in = frame.sequence
                         owner.received(self, frame)
-                    owner.spent(self, owner.stopwatch() - began)
+                    pause_s = owner.spent(self, owner.stopwatch() - began)
                     if self.ended is not None:
                         return
-                    # What is not read fills the stream's window, and its sender waits.
-                    if pause_s := owner.pause_s(self):
+                    if pause_s:
+                        # What is not read fills the stream's window, and its sender waits.
                         await trio.sleep(pause_s)
                         self._heard = True  # what came still waits
                     elif count % FRAMES_AT_ONCE == 0:

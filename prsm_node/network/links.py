@@ -358,15 +358,12 @@ class Links:
         """A peer's asking cost us so many bytes."""
         self._budget.charge(link.node_key, self._validates(link), size, self.clock())
 
-    def spent(self, link: Link, seconds: float) -> None:
-        """A frame of a link took so much of a core, with what checked() charged meanwhile to whose it was."""
-        cost_s = max(0.0, seconds - self._charged_elsewhere_s)
-        self.conduct.cpu.charge(link.node_key, self._validates(link), cost_s, self.clock())
-
-    def pause_s(self, link: Link) -> float:
-        """How long to read nothing of a link now: its peer costs more than its share."""
+    def spent(self, link: Link, seconds: float) -> float:
+        """A frame of a link took so much of a core, with what checked() charged meanwhile to whose it was;
+        return how long to read nothing of it: its peer costs more than its share."""
         now, validator = self.clock(), self._validates(link)
-        pause_s = self.conduct.cpu.pause_s(link.node_key, validator, now)
+        cost_s = max(0.0, seconds - self._charged_elsewhere_s)
+        pause_s = self.conduct.cpu.charge(link.node_key, validator, cost_s, now)
         if pause_s > 0.0:
             self.counters["reads_delayed"] += 1
             if self.conduct.cpu.held_back(link.node_key, validator, pause_s, now):

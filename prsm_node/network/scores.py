@@ -42,7 +42,7 @@ COST = {
     "stalled": 5.0,
     "silent": 5.0,
     "handler_failed": 10.0,
-    "costs_too_much": 25.0,  # slowed for a second: one that goes on has 4 s (cpu_budget.py)
+    "costs_too_much": 25.0,  # held back for long: the fourth time is the last (cpu_budget.py)
     "stream_flood": 50.0,
     "held_too_much": 50.0,
 }

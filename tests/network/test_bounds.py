@@ -163,7 +163,7 @@ def test_an_address_book_is_bounded_and_keeps_what_the_operator_gave() -> None:
     assert book.learn(address(1), bootstrap=True)
     assert not book.learn(Address("ip4", "192.0.2.1", 1, bytes(32))), "our own"
     assert not book.learn(Address("ip4", "192.0.2.1", 1)), "nobody's"
-    for index in range(2, 20 * address_book.NODES_MAX):
+    for index in range(2, 12 * address_book.NODES_MAX):
         host = f"{20 + index % 200}.{index // 200 % 250}.0.1"
         book.learn(Address("ip4", host, 7_100, index.to_bytes(32, "big")), source=f"{index % 1_000}")
     new = address_book.NEW_BUCKETS * address_book.NEW_PLACES
