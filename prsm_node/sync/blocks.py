@@ -52,6 +52,11 @@ HEADERS, BLOCKS = "headers", "blocks"
 # Between two checkpoints of the loop: a millisecond of checks.
 BLOCKS_AT_ONCE = 8
 
+PRUNED_EVERYWHERE = (
+    "no peer keeps it any more; stop this node, remove data/state in its home but not data/journal, and "
+    "start it with --sync snapshot"
+)
+
 
 class Chain(Trust, Protocol):
     """What sync needs of the node."""
@@ -229,7 +234,7 @@ class BlockSync:
         need = self._chain.executed_height() + 1
         if not self._who(need) and (now := trio.current_time()) - self._told_at >= TOLD_EVERY_S:
             self._told_at = now
-            log.warning("blocks_pruned", wanted=need, why="no peer keeps it; use start --sync snapshot")
+            log.warning("blocks_pruned", wanted=need, why=PRUNED_EVERYWHERE)
 
     def _fixed(self, height: int) -> bytes | None:
         path = self._chain.path()
