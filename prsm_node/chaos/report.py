@@ -52,7 +52,7 @@ class Recovery(msgspec.Struct, frozen=True):
 
 class Transfers(msgspec.Struct, frozen=True):
     submitted: int
-    """Taken by a node; those of a node that was killed go with its memory, unless they had left it."""
+    """Taken by a node, counted again where it was sent them again after it was away."""
     refused: dict[str, int]
     final: int
     """In blocks, of all that were sent here."""
@@ -71,9 +71,10 @@ class Memory(msgspec.Struct, frozen=True):
     series: tuple[tuple[float, float], ...]
     """(seconds, MB), at most SERIES_MAX, evenly spread."""
     warm_mb: float | None
-    """The median of the first quarter after warming up; None where the run is too short to say."""
+    """What nine tenths of the first quarter's samples after warming up do not exceed; None where the run is
+    too short to say."""
     last_mb: float | None
-    """The median of the last quarter."""
+    """The same of the last quarter."""
     growth_percent: float | None
 
 

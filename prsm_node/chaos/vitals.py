@@ -1,10 +1,10 @@
 """What a run keeps an eye on, second by second: heights of all nodes, and their memory; bounded."""
 
 from collections.abc import Sequence
-from statistics import median
 from typing import Final
 
 from prsm_node.bench.processes import memory_mb
+from prsm_node.bench.report import percentile
 from prsm_node.chaos.report import Memory
 
 HEIGHTS_EVERY_S: Final = 0.5
@@ -12,6 +12,8 @@ MEMORY_EVERY_S: Final = 10.0
 SERIES_MAX: Final = 120
 WARM_S: Final = 600.0
 """Before it memory may grow: caches fill. A third of the run where that is shorter."""
+HIGH: Final = 0.9
+"""Of a quarter's samples: who was killed lately is small again, and says nothing of growth."""
 QUARTER_MIN: Final = 2
 """Samples in a quarter, or nothing is said of growth."""
 
@@ -51,5 +53,5 @@ class Vitals:
         quarter = len(warm) // 4
         if quarter < QUARTER_MIN:
             return Memory(name, shown, None, None, None)
-        first, last = median(warm[:quarter]), median(warm[-quarter:])
+        first, last = (percentile(sorted(part), HIGH) for part in (warm[:quarter], warm[-quarter:]))
         return Memory(name, shown, first, last, round(100 * (last - first) / first, 1))
