@@ -38,7 +38,7 @@ def write(snapshot: Snapshot, path: Path, tell: Tell) -> int:
             file.write(HEAD.pack(MAGIC, len(encoded)) + encoded)
             count = len(snapshot.manifest.groups)
             for index in range(count):
-                file.write(snapshot.group(index))
+                file.write(_group(snapshot, index))
                 tell(index + 1, count)
             file.flush()
             os.fsync(file.fileno())
@@ -47,10 +47,19 @@ def write(snapshot: Snapshot, path: Path, tell: Tell) -> int:
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise ArchiveFault(f"{path} can't be written: {(error.strerror or 'it fails').lower()}") from None
-    except StorageError:
+    except (StorageError, ArchiveFault):
         draft.unlink(missing_ok=True)
         raise
     return size
+
+
+def _group(snapshot: Snapshot, index: int) -> bytes:
+    try:
+        return snapshot.group(index)
+    except FileNotFoundError:
+        raise ArchiveFault(
+            f"the snapshot of height {snapshot.height} was let go for a newer one meanwhile; export that one"
+        ) from None
 
 
 class Archive:

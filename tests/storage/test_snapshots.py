@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from prsm_node.ledger.bucket_groups import GROUP_BYTES
-from prsm_node.storage import restoring, snapshot_manifest
+from prsm_node.storage import restoring, snapshot_archive, snapshot_manifest
 from prsm_node.storage.environment import Environment
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.restoring import restore
+from prsm_node.storage.snapshot_archive import ArchiveFault
 from prsm_node.storage.snapshot_folder import SnapshotFolder
 from prsm_node.storage.snapshot_manifest import BrokenManifest, Manifest
 from tests.storage.made_chain import Chain, address
@@ -205,6 +206,25 @@ async def test_a_manifest_that_does_not_hold_together_is_refused(tmp_path: Path)
     refused("another block", certificate=msgspec.structs.replace(good.certificate, height=4))
     supply = msgspec.structs.replace(good.head.supply, minted=2**62)
     refused("lead to head.root", head=head(supply=supply))
+
+
+async def test_one_that_is_let_go_while_it_is_exported_is_a_sentence_and_no_file(tmp_path: Path) -> None:
+    chain = Chain(ACCOUNTS)
+    state = await grown(chain, tmp_path / "state", 1)
+    folder = SnapshotFolder(tmp_path / "snapshots")
+    folder.open()
+    taken(chain, state, folder)
+    state.close()
+    snapshot = folder.newest
+    assert snapshot is not None
+
+    def let_go(done: int, count: int) -> None:
+        if done == 1:
+            folder.drop(snapshot)
+
+    with pytest.raises(ArchiveFault, match="let go for a newer one meanwhile"):
+        snapshot_archive.write(snapshot, tmp_path / "file", let_go)
+    assert {path.name for path in tmp_path.iterdir()} == {"state", "snapshots"}
 
 
 async def test_two_snapshots_are_kept(tmp_path: Path) -> None:
