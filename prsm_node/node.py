@@ -208,6 +208,7 @@ class Node:
                 await self.executor.commit()
                 nursery.cancel_scope.cancel()
         finally:
+            self.journal.close()
             self.state.close()
 
     # --- building ---------------------------------------------------------------------------------
