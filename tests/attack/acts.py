@@ -252,9 +252,13 @@ def forged_certificates(arena: Arena, height: int) -> list[Any]:
 
 
 def forged_batches(arena: Arena, height: int) -> list[Any]:
+    """In every lane's name, from its begin on: some of them are wanted wherever the lanes stand."""
     body = os.urandom(1_000)
-    header = BatchHeader(arena.validators[0], 1, EMPTY_LANE, sha256(body).digest(), os.urandom(64))
-    return [Batch(header, body)]
+    return [
+        Batch(BatchHeader(author, sequence, EMPTY_LANE, sha256(body).digest(), os.urandom(64)), body)
+        for author in arena.validators
+        for sequence in (1, 2, 4, 8, 16, 32)
+    ]
 
 
 def strangers_acknowledgements(arena: Arena, height: int) -> list[Any]:
