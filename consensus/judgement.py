@@ -1,4 +1,4 @@
-"""Blocks proposed: whether one is timely, in its place and valid, and the next one to propose.
+"""Blocks proposed: whether one is timely, in its place and valid.
 
 Pure functions of block and chain (PROTOCOL, Blocks 1-3), but for the certificates of tips, which may have to
 be fetched before a prevote (dissemination/tips.py): until then a proposal waits here.
@@ -8,9 +8,9 @@ import msgspec
 
 from consensus.blocks import Block, CheckedProposal, Tip, block_digest
 from consensus.chain import Chain
-from consensus.convictions import EvidencePool, evidence_stands
+from consensus.convictions import evidence_stands
 from consensus.dissemination.lanes import Lanes
-from consensus.dissemination.tips import TipsVerdict, judge_tips, next_tips
+from consensus.dissemination.tips import TipsVerdict, judge_tips
 from consensus.inputs import Link
 from consensus.rules import Rules
 from consensus.validators import ValidatorSet
@@ -55,10 +55,9 @@ def is_well_placed(proposal: CheckedProposal, chain: Chain, validators: Validato
 class Judgement:
     """The blocks of one height: those that wait for their verdict, and those that are known."""
 
-    def __init__(self, chain: Chain, lanes: Lanes, evidence: EvidencePool) -> None:
+    def __init__(self, chain: Chain, lanes: Lanes) -> None:
         self._chain = chain
         self._lanes = lanes
-        self._evidence = evidence
         self._waiting: dict[int, Judged] = {}
         self._blocks: dict[bytes, Block] = {}
 
@@ -96,28 +95,6 @@ class Judgement:
         self._waiting.pop(proposal.round, None)
         self._blocks[judged.value] = block
         return Verdict(valid)
-
-    def can_build(self) -> bool:
-        """Whether the next block's root and the set that it names are known."""
-        height = self._chain.height + 1
-        return self._chain.root_for(height) is not None and self._chain.validators(height + 1) is not None
-
-    def build(self, me: bytes, now_ms: int) -> Block:
-        """Line 18, getValue(): the block after the chain's last, of all that can be ordered now."""
-        height = self._chain.height + 1
-        root, after = self._chain.root_for(height), self._chain.validators(height + 1)
-        assert root is not None, f"the root for {height} is not computed"
-        assert after is not None, f"the set of {height + 1} is not known"
-        return Block(
-            height=height,
-            parent=self._chain.digest,
-            time_ms=now_ms,
-            proposer=me,
-            tips=next_tips(self._lanes),
-            evidence=self._evidence.for_block(),
-            state_root=root,
-            next_validators=after.hash,
-        )
 
     def height_decided(self) -> None:
         """Forget this height's blocks."""

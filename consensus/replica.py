@@ -16,8 +16,6 @@ from consensus.blocks import Proposal, block_digest
 from consensus.certificates import Certificate, CheckedCertificate
 from consensus.chain import Chain, ChainStart
 from consensus.convictions import EvidencePool
-from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
-from consensus.dissemination.batches import BatchHeader
 from consensus.dissemination.lanes import Lanes
 from consensus.early import EarlyMessages
 from consensus.effects import (
@@ -61,6 +59,7 @@ from consensus.inputs import (
 )
 from consensus.judgement import Judged, Judgement, is_timely
 from consensus.pacing import Pacing
+from consensus.proposing import Proposing
 from consensus.recent import RecentHeights
 from consensus.rules import Rules
 from consensus.timers import Timer, TimerKind
@@ -107,10 +106,10 @@ class Replica:
         self.evidence = EvidencePool(self.chain, evidence)
         self.voting = False
         self._restored = guard
-        self._judgement = Judgement(self.chain, self.lanes, self.evidence)
-        self._build_round: int | None = None
+        self._judgement = Judgement(self.chain, self.lanes)
         self._held_decision: Decided | None = None
         self._pacing = Pacing(rules)
+        self._proposing = Proposing(me, self.chain, self.lanes, self.evidence, self._pacing)
         self._recent = RecentHeights()
         self._early = EarlyMessages()
         self._heartbeat_due = False
@@ -180,18 +179,6 @@ class Replica:
         if certificate.height < self.height.height:
             return self._recent.is_second(certificate)
         return certificate.height > self.height.height or self.height.wants_certificate(certificate)
-
-    def wants_batch(self, header: BatchHeader) -> bool:
-        return self.lanes.wants(header)
-
-    def wants_acknowledgement(self, acknowledgement: Acknowledgement) -> bool:
-        return self.lanes.wants_acknowledgement(acknowledgement)
-
-    def wants_tip_certificate(self, certificate: TipCertificate) -> bool:
-        return self.lanes.wants_certificate(certificate)
-
-    def wants_evidence(self, piece: Evidence) -> bool:
-        return self.evidence.wants(piece)
 
     # --- start and timers -------------------------------------------------------------------------
 
@@ -359,19 +346,12 @@ class Replica:
 
     def _build(self, now_ms: int) -> list[Effect]:
         """Make a block for the round that waits for one; or set out what it waits for."""
-        round_, height = self._build_round, self.height.height
-        if round_ is None or self.me is None or not self.voting:
+        if not self.voting:
             return []
-        if round_ != self.height.round:
-            self._build_round = None
-            return []
-        if not self._judgement.can_build():
-            return []
-        wait_ms = self._pacing.wait_ms(round_, self.chain, self.height.validators, now_ms)
-        if wait_ms > 0:
-            return [SetTimer(Timer(TimerKind.CLOCK, height, round_), wait_ms)]
-        self._build_round = None
-        return self._cast_proposal(Proposal(round_, -1, self.me, self._judgement.build(self.me, now_ms)))
+        made = self._proposing.next(self.height.round, self.height.validators, now_ms)
+        if isinstance(made, Proposal):
+            return self._cast_proposal(made)
+        return [made] if made is not None else []
 
     def _cast_proposal(self, proposal: Proposal) -> list[Effect]:
         value = block_digest(proposal.block)
@@ -402,7 +382,7 @@ class Replica:
             elif isinstance(outcome, Effect):
                 effects.append(outcome)
             elif isinstance(outcome, BuildBlock):
-                self._build_round = outcome.round
+                self._proposing.ask(outcome.round)
                 effects += self._build(now_ms)
             elif isinstance(outcome, Propose):
                 block = self._judgement.block(outcome.value)
@@ -433,7 +413,8 @@ class Replica:
         if validators is not before.validators:
             self.lanes.change_set(validators)
         self._judgement.height_decided()
-        self._build_round, self._heartbeat_due = None, False
+        self._proposing.height_decided()
+        self._heartbeat_due = False
         self._polkas.clear()
         for vote in decided.certificate.votes:
             # Who votes at a height computed the root after height - 2 (Blocks 5).

@@ -66,7 +66,7 @@ def _block(validator: "Validator", what: happened.BlockReceived) -> bool:
 
 
 def _batch(validator: "Validator", what: happened.BatchReceived) -> bool:
-    if not validator.replica.wants_batch(what.batch):
+    if not validator.replica.lanes.wants(what.batch):
         return False
     return _judged(validator, validator.cluster.signatures.batch(what.batch))
 
@@ -75,20 +75,20 @@ def _acknowledgement(validator: "Validator", what: happened.AcknowledgementRecei
     replica, given = validator.replica, what.acknowledgement
     if given.author != replica.me or replica.height.validators.power(given.voter) == 0:
         return False
-    if not replica.wants_acknowledgement(given):
+    if not replica.lanes.wants_acknowledgement(given):
         return False
     return _judged(validator, validator.cluster.signatures.acknowledgement(given))
 
 
 def _evidence(validator: "Validator", what: happened.EvidenceReceived) -> bool:
-    if not validator.replica.wants_evidence(what.evidence):
+    if not validator.replica.evidence.wants(what.evidence):
         return False
     return _judged(validator, validator.cluster.signatures.evidence(what.evidence))
 
 
 def _tip_certificate(validator: "Validator", what: happened.TipCertificateReceived) -> bool:
     replica, certificate = validator.replica, what.certificate
-    if not replica.wants_tip_certificate(certificate):
+    if not replica.lanes.wants_certificate(certificate):
         return False
     members, cluster = replica.height.validators, validator.cluster
     good = _judged(validator, cluster.signatures.tip_certificate(certificate, members))

@@ -223,7 +223,7 @@ class Inbound:
             if not clashes(piece):
                 self._outbox.fault(link, "evidence.clash")
                 continue
-            if not self._host.replica.wants_evidence(piece):
+            if not self._host.replica.evidence.wants(piece):
                 self.counters["evidence_unwanted"] += 1
                 continue
             if not self._host.checks.evidence(piece):
@@ -246,7 +246,7 @@ class Inbound:
             digest = batch_digest(batch.header)
             if digest in self._checking:
                 continue
-            if not self._host.replica.wants_batch(batch.header):
+            if not self._host.replica.lanes.wants(batch.header):
                 self.counters["batches_unwanted"] += 1
                 continue
             stored = self._batches.get(digest)
@@ -331,7 +331,7 @@ class Inbound:
                 if not replica.chain.knows(acknowledgement.voter):
                     self._outbox.fault(link, "acknowledgement.voter")
                 continue
-            if not replica.wants_acknowledgement(acknowledgement):
+            if not replica.lanes.wants_acknowledgement(acknowledgement):
                 self.counters["acknowledgements_unwanted"] += 1
                 continue
             checked = self._host.checks.acknowledgement(acknowledgement)
@@ -346,7 +346,7 @@ class Inbound:
 
     def receive_tip_certificate(self, link: int, certificate: TipCertificate) -> bool:
         replica = self._host.replica
-        if not replica.wants_tip_certificate(certificate):
+        if not replica.lanes.wants_certificate(certificate):
             return True
         members = replica.height.validators
         if members_only(certificate, members) is None and replica.chain.certified(certificate):

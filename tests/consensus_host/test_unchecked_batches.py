@@ -62,7 +62,7 @@ class LaneHost:
     def __init__(self) -> None:
         self.lanes = Lanes(ME, ValidatorSet([(ME, 1), (AUTHOR, 1)]), 4, 4)
         self.lanes.allow_acknowledging()
-        self.replica = SimpleNamespace(wants_batch=self.lanes.wants)
+        self.replica = SimpleNamespace(lanes=self.lanes)
         self.checks = SimpleNamespace(batch=lambda header: True)
         self.acknowledged: list[bytes] = []
 
