@@ -6,11 +6,12 @@ be fetched before a prevote (dissemination/tips.py): until then a proposal waits
 
 import msgspec
 
-from consensus.blocks import Block, CheckedProposal, Tip, block_digest
+from consensus.blocks import Block, CheckedProposal, Tip, block_digest, proposal_header
 from consensus.chain import Chain
 from consensus.convictions import evidence_stands
 from consensus.dissemination.lanes import Lanes
 from consensus.dissemination.tips import TipsVerdict, judge_tips
+from consensus.evidence import ProposalEquivocation, evidence_of_proposals
 from consensus.inputs import Link
 from consensus.rules import Rules
 from consensus.validators import ValidatorSet
@@ -78,6 +79,13 @@ class Judgement:
     def holds(self, value: bytes) -> bool:
         """Whether a block is here, though its proposal is not judged yet."""
         return any(judged.value == value for judged in self._waiting.values())
+
+    def rival(self, judged: Judged) -> ProposalEquivocation | None:
+        """Return what a proposal proves together with the one of its round that waits for its verdict."""
+        first = self._waiting.get(judged.proposal.round)
+        if first is None or first.value == judged.value:
+            return None
+        return evidence_of_proposals(proposal_header(first.proposal), proposal_header(judged.proposal))
 
     def judge(self, judged: Judged, validators: ValidatorSet, certified: bool) -> Verdict:
         """Blocks 2. `certified`: a quorum stands for the value, and so for the certificates of its tips."""

@@ -319,6 +319,11 @@ class Replica:
             effects += self._follow(self.height.receive_certificate(polka, now_ms, happened.link), now_ms)
             if self.height.height != proposal.height:
                 return effects
+        rival = self._judgement.rival(judged)
+        if rival is not None:
+            effects.append(ReportEvidence(rival))
+            if not self.height.has_polka(judged.value):
+                return effects  # the first of a round is what we vote on
         return effects + self._judge(judged, now_ms)
 
     def _judge(self, judged: Judged, now_ms: int) -> list[Effect]:

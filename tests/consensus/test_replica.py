@@ -5,9 +5,11 @@ from random import Random
 import msgspec
 import pytest
 
+from consensus.blocks import Block, CheckedProposal, Proposal, Tip
 from consensus.certificates import CheckedCertificate
-from consensus.effects import Halt
-from consensus.inputs import CertificateReceived
+from consensus.effects import Effect, FetchTipCertificate, Halt, ReportEvidence
+from consensus.evidence import guilty
+from consensus.inputs import CertificateReceived, ProposalReceived
 from tests.consensus.replica_cluster import Cluster
 
 
@@ -152,3 +154,31 @@ def test_who_meets_a_second_decision_stops_and_shows_both_with_the_polkas() -> N
     first, second, *polkas = halt.proof
     assert (first.value, second) == (commit.value, rival)
     assert {polka.value for polka in polkas} == {commit.value}
+
+
+def test_two_proposals_of_a_round_convict_while_the_first_waits_for_a_certificate() -> None:
+    cluster = Cluster(heartbeat_ms=60_000).start()
+    replica = cluster.peers[0].replica
+    proposer, author = cluster.validators.proposer(1, 0), cluster.peers[1].key
+
+    def proposal(digest: bytes) -> CheckedProposal:
+        block = Block(
+            height=1,
+            parent=cluster.genesis,
+            time_ms=cluster.now_ms,
+            proposer=proposer,
+            tips=(Tip(author, 1, digest),),
+            evidence=(),
+            state_root=cluster.genesis,
+            next_validators=cluster.validators.hash,
+        )
+        return CheckedProposal(Proposal(0, -1, proposer, block))
+
+    def fed(digest: bytes) -> list[Effect]:
+        return replica.step(ProposalReceived(1, proposal(digest)), cluster.now_ms)
+
+    assert any(isinstance(effect, FetchTipCertificate) for effect in fed(b"a" * 32))
+    (report,) = (effect for effect in fed(b"b" * 32) if isinstance(effect, ReportEvidence))
+    assert guilty(report.evidence) == proposer
+    assert replica.evidence.pieces() == (report.evidence,)
+    assert not any(isinstance(effect, ReportEvidence) for effect in fed(b"c" * 32)), "again"
