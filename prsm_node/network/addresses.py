@@ -6,6 +6,7 @@ that talk to a running node parse addresses too.
 """
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 
 import msgspec
@@ -38,6 +39,7 @@ class Address(msgspec.Struct, frozen=True):
         )
 
 
+@lru_cache(maxsize=4_096)
 def peer_id_of(node_key: bytes) -> str:
     """Return the peer id, 12D3KooW..., of a node key of 32 bytes."""
     assert len(node_key) == 32, f"a node key is 32 bytes, not {len(node_key)}"
