@@ -89,8 +89,10 @@ def _back_again() -> Iterator[None]:
     try:
         yield
     finally:
-        _enter(own)
-        os.close(own)
+        try:
+            _enter(own)
+        finally:
+            os.close(own)
 
 
 def _enter(namespace: int) -> None:

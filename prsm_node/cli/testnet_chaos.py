@@ -53,6 +53,12 @@ def settings_of(asked: Asked) -> Settings:
 def chaos(homes: Sequence[Path], asked: Asked, settings: Settings, pictures: Path) -> int:
     """Attack the nodes of these homes; write the picture into the folder `pictures`. Return the exit code."""
     progress = Progress()
+    faults = schedule(settings.scenario, settings.seed, len(homes), settings.seconds)
+    if not faults:
+        raise OperatorError(
+            f"with seed {settings.seed} no fault of {settings.name} fits into {settings.seconds:g} s; "
+            "choose a longer --for"
+        )
     with network(homes, asked.links) as attacked:
         if attacked.alarm.ending:
             return 1
@@ -60,7 +66,6 @@ def chaos(homes: Sequence[Path], asked: Asked, settings: Settings, pictures: Pat
             print_json({"event": "ready", "nodes": attacked.up})
         about = f": {settings.scenario.about}" if settings.scenario.about else ""
         say(f"{settings.name}, seed {settings.seed}, links by {attacked.carrier.how}{about}")
-        faults = schedule(settings.scenario, settings.seed, len(homes), settings.seconds)
         run = Run(settings, faults, attacked, progress.line, progress)
         try:
             run.play()
