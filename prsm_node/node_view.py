@@ -143,6 +143,7 @@ class RunningNode:
                 connected_since_ms=int(now_ms - (now_s - view.since) * 1000),
                 bytes_in=view.bytes_in,
                 bytes_out=view.bytes_out,
+                cpu_s=self._node.links.conduct.cpu.spent_s(view.node_key),
             )
             for view in self._node.links.views()
         ]

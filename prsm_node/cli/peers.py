@@ -79,7 +79,7 @@ def _print_peers(client: Client, json: bool) -> None:
         say("this node has no peers; an invite from another node says where some are: prsm-node join INVITE")
         return
     print_table(
-        ("node", "address", "link", "height", "ms", "score", "validator"),
+        ("node", "address", "link", "height", "ms", "score", "cpu s", "validator"),
         [
             (
                 view.node_id,
@@ -88,11 +88,12 @@ def _print_peers(client: Client, json: bool) -> None:
                 view.height,
                 "-" if view.round_trip_ms is None else f"{view.round_trip_ms:.1f}",
                 f"{view.score:.1f}",
+                f"{view.cpu_s:.2f}",
                 "-" if view.validator is None else validator_text(view.validator),
             )
             for view in views
         ],
-        right=(3, 4, 5),
+        right=(3, 4, 5, 6),
     )
 
 
@@ -108,4 +109,5 @@ def _as_json(view: PeerView) -> dict[str, object]:
         "connected_since": rfc3339(view.connected_since_ms),
         "bytes_in": view.bytes_in,
         "bytes_out": view.bytes_out,
+        "cpu_s": round(view.cpu_s, 3),
     }

@@ -119,6 +119,8 @@ class PeerView(msgspec.Struct, frozen=True):
     connected_since_ms: int
     bytes_in: int
     bytes_out: int
+    cpu_s: float = 0.0
+    """What judging its frames and the checks that they caused have cost this node, seconds of a core."""
 
 
 class ValidatorView(msgspec.Struct, frozen=True):
