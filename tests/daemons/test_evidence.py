@@ -4,11 +4,13 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 from msgspec.structs import replace
 
 from consensus.votes import Vote, VoteKind
+from prsm_node import account_proof, genesis
 from prsm_node.cli.passphrase import passphrase_of
 from prsm_node.consensus_host.checks import Checks
 from prsm_node.consensus_host.signer import Signer
@@ -67,6 +69,10 @@ def test_a_key_that_signs_twice_is_jailed_everywhere_and_stays_so(tmp_path: Path
         assert not status(last).voting
 
         asks(first, "wallet", "send", "--from", "dev0", "--to", "dev1", "--amount", "1")
+        payer = asks(first, "wallet", "balance", "dev0")["address"]
+        shown = msgspec.convert(asks(first, "account", payer, "--proof"), account_proof.ProvenAccount)
+        verified = account_proof.check(shown, genesis.load(Home(first).genesis))
+        assert verified.total_power == 3, "the genesis' validators vouch for a block of the set without it"
         net.kill(first)
         net.end(last)
         shutil.rmtree(Home(last).journal.parent)
