@@ -237,6 +237,7 @@ class Node:
             executed=self._executed,
             final=self._final,
             signed_from=lambda: begin if self._recovering else self.host.signed_from(),
+            catches_up=self._catches_up,
             snapshots=self.taking,
         )
         recovered = await recover(self.journal, begin, self.batches, self.executor)
@@ -346,10 +347,13 @@ class Node:
         self.chain.grown()
         self.taking.grown()
 
+    def _catches_up(self) -> bool:
+        return not self._recovering and self.sync.passing
+
     def _final(self, final: Final) -> None:
         block = final.block
         # Of a thousand blocks a second while catching up, sync tells now and then.
-        tell = log.debug if not self._recovering and self.sync.far_behind else log.info
+        tell = log.debug if self._catches_up() else log.info
         tell(
             "block",
             height=block.height,

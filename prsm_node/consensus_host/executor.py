@@ -90,6 +90,7 @@ class Executor:
         validators: the set of a height.
         executed: told of each executed block, in order; feeds the replica.
         final: told of each final block, in order.
+        catches_up: whether this node is far behind, so that nobody waits for its blocks to be durable.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Executor:
         executed: Callable[[BlockExecuted, Execution], None],
         final: Callable[[Final], None],
         signed_from: Callable[[], int | None],
+        catches_up: Callable[[], bool] = lambda: False,
         snapshots: Snapshots | None = None,
     ) -> None:
         self.mark = mark
@@ -115,6 +117,7 @@ class Executor:
         self._executed = executed
         self._final = final
         self._signed_from = signed_from
+        self._catches_up = catches_up
         self._snapshots = snapshots
         self._tips = {tip.author: tip for tip in mark.tips}
         self._heads = {head.author: head for head in mark.heads}
@@ -134,7 +137,12 @@ class Executor:
         """Keep a decision and queue its execution."""
         assert len(self._decided) < DECISIONS_MAX, "the replica decides far beyond execution"
         record = encode_record(KeptDecision(block, certificate))
-        position = self._journal.append(RecordKind.DECISION, record, then=lambda: self._durable(block.height))
+        position = self._journal.append(
+            RecordKind.DECISION,
+            record,
+            then=lambda: self._durable(block.height),
+            urgent=not self._catches_up(),
+        )
         self._decided.append((block, certificate, position))
         self._more.set()
 
@@ -266,7 +274,8 @@ class Executor:
         for stored in batches:
             if stored.position is None:
                 record = encode_record(KeptBatch(stored.header, b"", stored.body))
-                stored.position = self._journal.append(RecordKind.BATCH, record)
+                urgent = not self._catches_up()
+                stored.position = self._journal.append(RecordKind.BATCH, record, urgent=urgent)
         named = dict(self.mark.roots).get(max(block.height - 2, 0))
         assert named is None or named == block.state_root, (
             f"the certified header {block.height} names another root than this node computed after "

@@ -12,6 +12,7 @@ knows what the disk holds.
 import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,10 @@ QUEUE_BYTES_MAX = 64 << 20
 RESERVE_BYTES = 16 << 20
 # Allocated ahead in steps: large enough to be rare at 5 MB/s, small enough for a small disk.
 ALLOCATE_STEP_BYTES = 4 << 20
+# Records that nobody waits for: ten durable writes a second where a node that catches up would make one a
+# record.
+GATHER_S = 0.1
+GATHER_BYTES = 1 << 20
 # Open segments for reading; a read beyond these opens a file, 20 us.
 READERS_MAX = 16
 
@@ -98,6 +103,9 @@ class Journal:
         self._flushes: deque[tuple[int, trio.Event]] = deque()
         self._readers: OrderedDict[int, int] = OrderedDict()
         self._wake = trio.Event()
+        self._gathered: list[Queued] = []
+        self._gathered_bytes = 0
+        self._gathering_since = 0.0
         self._overrun: JournalFull | None = None
         self._rolling = False
         self._ended = False
@@ -184,9 +192,12 @@ class Journal:
             size_bytes=sum(self._ends.values()),
         )
 
-    def append(self, kind: int, *buffers: bytes, then: Callable[[], None] | None = None) -> int:
+    def append(
+        self, kind: int, *buffers: bytes, then: Callable[[], None] | None = None, urgent: bool = True
+    ) -> int:
         """Queue a record and return its position at once; `then` is called on the loop when it is durable.
 
+        What is not urgent may wait GATHER_S for more, or for an urgent record or a flush, to leave with it.
         Callbacks run in the order of appending. Raise the StorageError that ended it all. JournalFull does so
         too, or a record that a caller in another task could not place would be missing without a word.
         """
@@ -218,13 +229,26 @@ class Journal:
         self._queued[position] = queued
         self._queued_bytes += size
         self._appended += 1
-        self._writer.put(queued)
+        self._gathered.append(queued)
+        self._gathered_bytes += size
+        if urgent or self._gathered_bytes >= GATHER_BYTES:
+            self._hand_over()
+        elif len(self._gathered) == 1:
+            self._gathering_since = trio.current_time()
+            self._wake.set()  # the owner sees to it in time
         return position
+
+    def _hand_over(self) -> None:
+        for queued in self._gathered:
+            self._writer.put(queued)
+        self._gathered.clear()
+        self._gathered_bytes = 0
 
     def _roll(self) -> None:
         self._segment += 1
         salt = self._new_salt()
         self._salts[self._segment], self._ends[self._segment] = salt, SEGMENT_HEADER.size
+        self._hand_over()
         self._writer.put(NewSegment(self._segment, salt))
         if self.on_new_segment is None:
             return
@@ -244,14 +268,18 @@ class Journal:
         task_status.started()
         try:
             while True:
-                await self._wake.wait()
+                with trio.move_on_at(self._gathering_since + GATHER_S if self._gathered else inf):
+                    await self._wake.wait()
                 self._wake = trio.Event()
+                if self._gathered and trio.current_time() >= self._gathering_since + GATHER_S:
+                    self._hand_over()
                 self._acknowledge()
                 failure = self._writer.failure or self._overrun
                 if failure is not None:
                     raise failure
         finally:
             self._ended = True
+            self._hand_over()
             with trio.CancelScope(shield=True):
                 await self._writer.stop()
             # Durable, though nobody is told any more: who waits in `flush` may go on.
@@ -287,6 +315,7 @@ class Journal:
 
     async def flush(self) -> None:
         """Return when all that was appended so far is acknowledged. Raise StorageError if it won't be."""
+        self._hand_over()
         wanted = self._appended
         if self._acknowledged < wanted and not self._ended:
             event = trio.Event()

@@ -118,6 +118,8 @@ class BlockSync:
         self._phase: str | None = None
         self._progress = Progress()
         self._told_at = 0.0
+        self.passing = False
+        """Whether blocks pass by the hundred: this node is further behind than agreement makes good."""
         self._ahead = Lookahead(self.sources, self._who, self._fixed, self._doubt, self._note_pruned)
 
     @property
@@ -129,11 +131,6 @@ class BlockSync:
     def syncing(self) -> bool:
         """Whether this node is more than a block behind the greatest height heard of."""
         return self.target > self._chain.executed_height() + 1
-
-    @property
-    def far_behind(self) -> bool:
-        """Whether this node is further behind than agreement by itself makes good."""
-        return self.target > self._chain.executed_height() + NEAR_HEIGHTS
 
     def progress(self) -> SyncProgress | None:
         """How far it is; None while there is nothing to catch up with."""
@@ -261,7 +258,10 @@ class BlockSync:
         following = Following(self._chain, begin - 1, self._chain.executed_digest())
         async with trio.open_nursery() as nursery:
             self._ahead.start(begin, self._goal, nursery)
-            await self._follow(following)
+            try:
+                await self._follow(following)
+            finally:
+                self.passing = False
             nursery.cancel_scope.cancel()
         if (passed := self._chain.executed_height() + 1 - begin) > 0:
             log.info("caught_up", height=self._chain.executed_height(), blocks=passed, target=self.target)
@@ -335,6 +335,7 @@ class BlockSync:
                 if not await self._execute(passed.popleft(), certified=True):
                     return
             if height % BLOCKS_AT_ONCE == 0:
+                self.passing = self.target > height + NEAR_HEIGHTS
                 await trio.lowlevel.checkpoint()
                 self._tell()
         while passed:

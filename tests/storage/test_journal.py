@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from prsm_node.storage.errors import StorageError
-from prsm_node.storage.journal import Journal, JournalFull
+from prsm_node.storage.journal import GATHER_BYTES, GATHER_S, Journal, JournalFull
 from prsm_node.storage.journal_segments import RECORD_HEADER_BYTES, RECORD_MAGIC, SEGMENT_HEADER
 from prsm_node.storage.journal_writer import InlineWriter
 
@@ -45,6 +45,32 @@ def payloads_in(directory: Path, start: int | None = None) -> list[bytes]:
         return [record.payload for record in journal.replay(start)]
     finally:
         journal.close()
+
+
+async def test_records_that_are_not_urgent_leave_together_in_their_order_and_soon(tmp_path: Path) -> None:
+    durable: list[int] = []
+    async with running(open_journal(tmp_path)) as journal:
+        for number in range(100):
+            position = journal.append(1, b"%d" % number, then=partial(durable.append, number), urgent=False)
+            assert journal.read(position) == b"%d" % number
+        assert journal.stats().writes == 0
+        await trio.sleep(GATHER_S * 4)
+        assert durable == list(range(100)), "nothing else came, and they left by themselves"
+        writes = journal.stats().writes
+        assert writes <= 4
+
+        journal.append(1, b"100", then=partial(durable.append, 100), urgent=False)
+        journal.append(1, b"101", then=partial(durable.append, 101))
+        with trio.fail_after(GATHER_S * 20):
+            while len(durable) < 102:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+        journal.append(1, b"102", then=partial(durable.append, 102), urgent=False)
+        await journal.flush()
+        assert durable == list(range(103))
+        journal.append(1, bytes(GATHER_BYTES // 2), urgent=False)
+        journal.append(1, b"last", urgent=False)
+    assert payloads_in(tmp_path)[:103] == [b"%d" % number for number in range(103)]
+    assert payloads_in(tmp_path)[-1] == b"last", "an end writes what is gathered"
 
 
 async def test_what_was_appended_is_replayed_in_order_with_its_position_and_kind(tmp_path: Path) -> None:
