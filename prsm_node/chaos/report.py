@@ -57,7 +57,7 @@ class Transfers(msgspec.Struct, frozen=True):
     final: int
     """In blocks, of all that were sent here."""
     forgotten: int
-    """Taken, and in no block at the end."""
+    """Handed to a node, and in no block at the end: it was killed, or stood still and gave no answer."""
     lost: int
     """Reported as final, and missing on some node at the end."""
     twice: int
@@ -132,7 +132,7 @@ def told(report: Report) -> list[tuple[str, object]]:
         (
             "transfers",
             f"{transfers.submitted} taken{refused}, {transfers.final} final, {transfers.lost} lost, "
-            f"{transfers.twice} twice, {transfers.forgotten} forgotten with who was killed",
+            f"{transfers.twice} twice; {transfers.forgotten} gone with who was killed or stood still",
         ),
     ]
     for name, label in (("outside", "finality"), ("during", "in faults")):

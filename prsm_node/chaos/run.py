@@ -86,6 +86,7 @@ class Run:
         self._faulty: Fault | None = None
         self._told_at = 0.0
         self._first = 1
+        self._ended_s = settings.seconds
 
     @property
     def now_s(self) -> float:
@@ -114,6 +115,7 @@ class Run:
         except Ended:
             self._say(f"{self.now_s:7.1f} s  ended by the operator")
         finally:
+            self._ended_s = min(settings.seconds, self.now_s)
             self._heal_all()
             traffic.stop_sending()
         self._calm()
@@ -140,7 +142,7 @@ class Run:
             seed=self.settings.seed,
             links=self._carrier.how,
             nodes=len(self.homes),
-            seconds=round(self.settings.seconds, 1),
+            seconds=round(self._ended_s, 1),
             load=self.settings.load,
             blocks=checked.blocks,
             warm_s=round(self.vitals.warm_s, 1),
