@@ -359,3 +359,20 @@ async def test_links_are_limited_and_a_needed_one_still_gets_in() -> None:
         await until(member.links.links)
         await until(lambda: node.links.links_of_validator(validator.public))
         assert len(node.links.links()) == 1
+
+
+async def test_a_crowd_that_came_leaves_room_for_those_that_we_dial() -> None:
+    async with running() as nursery:
+        node = await start(
+            nursery, 1, config(links_max=8, links_wanted=2, exchange_peers=True, peer_exchange_s=1e6)
+        )
+        for index in range(10, 18):
+            await start(nursery, index, config(*node.addresses))
+        await until(lambda: len(node.links.links()) == 6)
+        await until(lambda: node.links.stats().get("links_refused", 0) >= 2)
+        for index in (2, 3):
+            known = await start(nursery, index, config())
+            assert node.links.learn(known.addresses) == 1
+        await until(lambda: sum(link.outbound for link in node.links.links()) == 2)
+        assert len(node.links.links()) == 8
+        assert sum(not link.outbound for link in node.links.links()) == 6
