@@ -102,7 +102,7 @@ class Promises:
     def standing(self, name: str, node: Node, addresses: list[bytes], genesis_supply: int) -> None:
         """Hold all that a daemon has on its disk and in memory against what is known."""
         state = node.state
-        for height in range(1, state.height + 1):
+        for height in range(state.first_block, state.height + 1):
             stored = state.block(height)
             if stored is not None:
                 self._block(name, height, stored.record.digest, stored.record.state_root)
@@ -113,7 +113,7 @@ class Promises:
         if held + supply.treasury + supply.burned != genesis_supply:
             raise Violation(SUPPLY, f"{name}: {genesis_supply} existed, {held} + {supply} exist")
         for digest, at_height in self.acknowledged.items():
-            if at_height > state.height:
+            if not state.first_block <= at_height <= state.height:
                 continue
             found = state.transaction(digest)
             if found is None or found.height != at_height or found.outcome != Outcome.EXECUTED:
