@@ -14,7 +14,11 @@ import msgspec
 
 from consensus.bounds import Height, Round, Sequence, ValidatorKey
 from consensus.certificates import Certificate, votes_of
-from consensus.dissemination.acknowledgements import Acknowledgement, acknowledgement_signed_bytes
+from consensus.dissemination.acknowledgements import (
+    Acknowledgement,
+    TipCertificate,
+    acknowledgement_signed_bytes,
+)
 from consensus.dissemination.batches import BatchHeader, batch_content, batch_signed_bytes
 from consensus.proposal_header import ProposalHeader, header_signed_bytes
 from consensus.votes import NIL, Vote, VoteKind, vote_content, vote_signed_bytes, well_formed
@@ -222,6 +226,21 @@ def evidence_among(votes: Iterable[Vote]) -> Iterator[VoteEquivocation | Amnesia
             found = evidence_of_votes(first, second)
             if found is not None:
                 yield found
+
+
+def conflicting_tips(first: TipCertificate, second: TipCertificate) -> list[AcknowledgementEquivocation]:
+    """Return what two certificates of one (author, sequence) prove: a third of the power acknowledged both
+    digests."""
+    if (first.author, first.sequence) != (second.author, second.sequence) or first.digest == second.digest:
+        return []
+    given, other = dict(_acknowledgements(first)), dict(_acknowledgements(second))
+    return [AcknowledgementEquivocation(given[voter], other[voter]) for voter in given if voter in other]
+
+
+def _acknowledgements(certificate: TipCertificate) -> Iterator[tuple[bytes, Acknowledgement]]:
+    author, sequence, digest = certificate.author, certificate.sequence, certificate.digest
+    for voter, signature in certificate.votes:
+        yield voter, Acknowledgement(author, sequence, digest, voter, signature)
 
 
 def conflicting_certificates(

@@ -25,7 +25,7 @@ from consensus.effects import (
     ReportEvidence,
     SendTipCertificate,
 )
-from consensus.evidence import BatchEquivocation
+from consensus.evidence import BatchEquivocation, conflicting_tips
 from consensus.inputs import Link
 from consensus.quorum import is_quorum
 from consensus.validators import ValidatorSet
@@ -42,6 +42,8 @@ class Lane:
         self.withheld: dict[int, CheckedBatch] = {}
         """What waits for its acknowledgement until signing is allowed: the first at each sequence."""
         self.certificates: dict[int, CheckedTipCertificate] = {}
+        self.contested: set[int] = set()
+        """Where a second digest was certified."""
         self.orphans: dict[bytes, tuple[Link, CheckedBatch]] = {}
         """By the digest of the parent that is missing; as bounded as `batches`."""
 
@@ -75,6 +77,7 @@ class Lane:
         self.committed = tip
         self.batches = {d: b for d, b in self.batches.items() if b.sequence > tip.sequence}
         self.certificates = {s: c for s, c in self.certificates.items() if s > tip.sequence}
+        self.contested = {s for s in self.contested if s > tip.sequence}
         self.acknowledged = {s: d for s, d in self.acknowledged.items() if s > tip.sequence}
         self.withheld = {s: b for s, b in self.withheld.items() if s > tip.sequence}
         self.orphans = {d: o for d, o in self.orphans.items() if o[1].sequence > tip.sequence}
@@ -340,7 +343,10 @@ class Lanes:
         lane = self._lanes.get(certificate.author)
         if lane is None or not 0 < certificate.sequence - lane.committed.sequence <= self.window:
             return []
-        lane.certificates.setdefault(certificate.sequence, certificate)
+        known = lane.certificates.setdefault(certificate.sequence, certificate)
+        if known.digest != certificate.digest:
+            lane.contested.add(certificate.sequence)
+            return [ReportEvidence(found) for found in conflicting_tips(known, certificate)]
         if certificate.author == self.me:
             self._own.pop(certificate.digest, None)
         if certificate.digest in lane.batches:
@@ -348,11 +354,14 @@ class Lanes:
         return [FetchBatch(certificate.author, certificate.digest, link)]
 
     def wants_certificate(self, certificate: TipCertificate) -> bool:
+        """Whether it is the first of its place, or the first rival there, which convicts who acknowledged
+        both."""
         lane = self._lanes.get(certificate.author)
-        return (
-            lane is not None
-            and 0 < certificate.sequence - lane.committed.sequence <= self.window
-            and certificate.sequence not in lane.certificates
+        if lane is None or not 0 < certificate.sequence - lane.committed.sequence <= self.window:
+            return False
+        known = lane.certificates.get(certificate.sequence)
+        return known is None or (
+            known.digest != certificate.digest and certificate.sequence not in lane.contested
         )
 
     def certified_work(self) -> bool:

@@ -20,7 +20,7 @@ from consensus.effects import (
     ReportEvidence,
     SendTipCertificate,
 )
-from consensus.evidence import BatchEquivocation
+from consensus.evidence import BatchEquivocation, clashes, guilty
 from consensus.quorum import is_quorum
 from consensus.validators import ValidatorSet
 
@@ -308,3 +308,19 @@ def test_who_left_certifies_nothing_until_it_returns() -> None:
     mine.change_set(FIVE)
     mine.overdue()
     assert mine.overdue() == [digest]
+
+
+def test_two_digests_certified_at_one_sequence_convict_who_acknowledged_both() -> None:
+    ours, first, rival = lanes(), batch(1), batch(1, body=1)
+    ours.receive_certificate(certificate(first), LINK)
+    votes = tuple((key, b"s" * 64) for key in (B, C, D))
+    second = CheckedTipCertificate(TipCertificate(A, 1, batch_digest(rival), votes))
+    assert ours.wants_certificate(second)
+    reports = ours.receive_certificate(second, LINK)
+    found = [effect.evidence for effect in reports if isinstance(effect, ReportEvidence)]
+    assert [guilty(piece) for piece in found] == [B, C]
+    assert all(clashes(piece) for piece in found)
+    assert not ours.wants_certificate(second), "once"
+    lane = ours.lane(A)
+    assert lane is not None
+    assert lane.certificates[1].digest == batch_digest(first), "the one we saw stays"
