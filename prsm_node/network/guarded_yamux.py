@@ -159,8 +159,11 @@ class GuardedYamux(yamux.Yamux):
 
     async def _read_data_body(self, length: int) -> bytes:
         held = length + self.held_bytes()
-        if held > HELD_BYTES_MAX or self.guard.holds_too_much(self, held):
+        if held > HELD_BYTES_MAX:
             self._fault("held_too_much")
+            raise HeldTooMuch
+        if self.guard.holds_too_much(self, held):
+            self._fault("held_most")
             raise HeldTooMuch
         return await super()._read_data_body(length)
 

@@ -43,8 +43,9 @@ COST = {
     "silent": 5.0,
     "handler_failed": 10.0,
     "costs_too_much": 25.0,  # held back for long: the fourth time is the last (cpu_budget.py)
-    "stream_flood": 50.0,
-    "held_too_much": 50.0,
+    "stream_flood": 100.0,
+    "held_too_much": 100.0,
+    "held_most": 10.0,  # when all together held too much: it may keep to its windows
 }
 COST_OTHER = 25.0
 """Of a reason that a room names itself: forged votes, invalid batches and their like."""
