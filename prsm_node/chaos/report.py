@@ -87,6 +87,9 @@ class Report(msgspec.Struct, frozen=True):
     nodes: int
     seconds: float
     load: float
+    cores: int
+    load_average: float
+    """Of the machine in the last five minutes, this run included: above the cores all waits for all."""
     blocks: int
     warm_s: float
     faults: tuple[FaultReport, ...]
@@ -128,6 +131,7 @@ def told(report: Report) -> list[tuple[str, object]]:
     fields: list[tuple[str, object]] = [
         ("scenario", f"{report.scenario}, seed {report.seed}, links by {report.links}"),
         ("run", f"{report.seconds:.0f} s, {report.nodes} validators, {report.load:g} transfers/s offered"),
+        ("machine", f"{report.cores} cores, load average {report.load_average:.1f}"),
         ("faults", f"{len(report.faults)}, {report.blocks} blocks meanwhile"),
         (
             "transfers",

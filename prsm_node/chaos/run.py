@@ -144,6 +144,8 @@ class Run:
             nodes=len(self.homes),
             seconds=round(self._ended_s, 1),
             load=self.settings.load,
+            cores=len(os.sched_getaffinity(0)),
+            load_average=round(os.getloadavg()[1], 1),
             blocks=checked.blocks,
             warm_s=round(self.vitals.warm_s, 1),
             faults=tuple(self.faults),
