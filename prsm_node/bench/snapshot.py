@@ -7,6 +7,7 @@ is started: time runs from its process' start until it serves an account at the 
 
 import random
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 import trio
 
 from consensus.blocks import Block, block_digest
@@ -58,6 +60,8 @@ JOIN_S: Final = 300.0
 
 def snapshot(servers: int) -> dict[str, Metric]:
     """Measure with so many daemons that serve. Raise BenchFailed."""
+    # What the rooms log in this process is no answer: stdout is for that.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
     return taken_and_restored() | joined(servers)
 
 
