@@ -34,6 +34,8 @@ KEYS_A_NODE: Final = 8
 VOTING_S: Final = 30.0
 RECOVERY_S: Final = 60.0
 """A network that is not back after this has broken its promise."""
+DEATHS_MAX: Final = 5
+"""Of daemons by themselves: one that can't start any more is not started for ever."""
 CALM_S: Final = 30.0
 """At the end, until nothing is pending and all are level."""
 TICK_S: Final = 0.02
@@ -86,6 +88,7 @@ class Run:
         self._faulty: Fault | None = None
         self._told_at = 0.0
         self._first = 1
+        self._deaths = 0
         self._ended_s = settings.seconds
 
     @property
@@ -355,6 +358,9 @@ class Run:
                 continue
             self.broken.append(f"{daemon.name} ended by itself with {code}: {daemon.last_words()}")
             self._say(f"{self.now_s:7.1f} s  {self.broken[-1]}")
+            self._deaths += 1
+            if self._deaths > DEATHS_MAX:
+                raise OperatorError(f"{self.broken[-1]}; that is {self._deaths} times, so the run ends here")
             daemon.restart()
 
     def _looking(self, done: int, total: int) -> None:
