@@ -16,6 +16,7 @@ Power = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 Shape = Literal["half", "one", "ring", "bridge", "one_way"]
 Actor = Literal[
+    "changeling",
     "conspirator",
     "double_voter",
     "equivocating_proposer",

@@ -3,6 +3,7 @@ found out. The network is the scenario's."""
 
 from collections.abc import Mapping
 
+from consensus.simulation.byzantine.changeling import Changeling
 from consensus.simulation.byzantine.conspirator import Conspirator
 from consensus.simulation.byzantine.double_voter import DoubleVoter
 from consensus.simulation.byzantine.equivocating_proposer import EquivocatingProposer
@@ -25,6 +26,7 @@ from consensus.simulation.byzantine.wrong_clock import WrongClock
 from consensus.simulation.validator import Validator
 
 ACTORS: Mapping[str, tuple[type[Validator], ...]] = {
+    "changeling": (Changeling,),
     "conspirator": (Conspirator,),
     "double_voter": (DoubleVoter,),
     "equivocating_proposer": (EquivocatingProposer,),

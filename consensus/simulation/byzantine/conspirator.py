@@ -6,6 +6,7 @@ polka, not the latest. Above a third this undoes what can be undone (PROTOCOL, S
 """
 
 from collections import defaultdict
+from itertools import product
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -104,8 +105,10 @@ class Conspirator(Validator):
                 value = self._ring()[0].favoured(turn, vote.height, vote.round, proposed)
                 blank = Vote(vote.kind, vote.height, vote.round, value, -1, 0, self.key)
                 self.cluster.send(self, to, VoteReceived(self.link, self.cluster.signatures.sign_vote(blank)))
-            for value in proposed:
-                quorum = self.quorum_for((vote.kind, vote.height, vote.round, value))
+            # A commit of an earlier round that nobody saw is worth the most.
+            first = vote.round if vote.kind is VoteKind.PREVOTE else 0
+            for value, round_ in product(proposed, range(first, vote.round + 1)):
+                quorum = self.quorum_for((vote.kind, vote.height, round_, value))
                 about = ("show", self.number, to.number, vote.height, vote.round, int(vote.kind))
                 if quorum is not None and self.cluster.chance.happens(about, 0.5):
                     self.cluster.send(self, to, CertificateReceived(self.link, quorum))
