@@ -45,6 +45,13 @@ def test_every_promise_is_kept_and_faults_and_recoveries_are_met() -> None:
         assert met[kind], f"no {kind} in {met}"
 
 
+def test_what_clients_were_told_outlives_the_end_of_all_daemons_at_once() -> None:
+    verdict = play(drawn(load("blackouts"), 2)).verdict
+    assert verdict.violation is None
+    assert verdict.effects["crash"] > 10
+    assert verdict.effects["settled"] > 50
+
+
 def history(seed: int) -> str:
     return play(drawn(MIXED, seed)).digest
 
