@@ -255,7 +255,7 @@ class BlockSync:
         begin = self._chain.next_height()
         if not await self._executed(begin - 1) or self._chain.executed_height() >= begin:
             return
-        following = Following(self._chain, begin - 1, self._chain.executed_digest())
+        following = self._from_executed()
         async with trio.open_nursery() as nursery:
             self._ahead.start(begin, self._goal, nursery)
             try:
@@ -263,7 +263,7 @@ class BlockSync:
             finally:
                 self.passing = False
             nursery.cancel_scope.cancel()
-        if (passed := self._chain.executed_height() + 1 - begin) > 0:
+        if (passed := self._chain.executed_height() + 1 - begin) > NEAR_HEIGHTS:
             log.info("caught_up", height=self._chain.executed_height(), blocks=passed, target=self.target)
 
     def _goal(self) -> int:
@@ -316,10 +316,15 @@ class BlockSync:
         passed: deque[Arrived] = deque()
         while (arrived := await self._ahead.next()) is not None:
             height = arrived.block.height
-            if not following.ready():
-                await self._executed(height - UNDECIDED)
-            if self._chain.next_height() > height or not following.ready():
-                return  # agreement itself went on, or nothing is executed
+            if not following.ready() and not await self._executed(height - UNDECIDED):
+                return
+            if self._chain.executed_height() > following.height:
+                # Agreement itself went on: from what it executed the rest is followed.
+                following = self._from_executed()
+            if height <= following.height:
+                continue
+            if height > following.height + 1 or not following.ready():
+                return
             try:
                 following.check(arrived)
             except Lie as lie:
@@ -344,6 +349,9 @@ class BlockSync:
             if not await self._execute(passed.popleft(), certified=covered):
                 return
         await self._executed(following.height)
+
+    def _from_executed(self) -> Following:
+        return Following(self._chain, self._chain.executed_height(), self._chain.executed_digest())
 
     async def _executed(self, height: int) -> bool:
         """Return whether a height is executed, or will be soon."""

@@ -126,6 +126,7 @@ class Follower:
         self.refusals = 0
         self.forks: list[Committed] = []
         self.most_ahead = 0
+        self.execution_s = 0.0005
         self._tips: dict[bytes, bytes] = {}
         self._done = 0
         self._trusted = trusted
@@ -145,7 +146,7 @@ class Follower:
     async def run(self) -> None:
         """Execute what was taken, one block after the other."""
         while True:
-            await trio.sleep(0.0005)
+            await trio.sleep(self.execution_s)
             if self._done < len(self.taken):
                 for tip in self.taken[self._done].block.tips:
                     self._tips[tip.author] = tip.digest

@@ -249,6 +249,29 @@ async def test_agreement_that_goes_on_while_a_peer_holds_sync_up_is_no_harm(
     assert peers.blamed().keys() <= {1}
 
 
+async def test_agreement_that_decides_a_block_now_and_then_does_not_hold_sync_up(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    peers = Peers({1: serves(CHAIN)})
+    chain = Follower(CHAIN, {1: BLOCKS})
+    chain.execution_s = 0.01
+
+    async def agree() -> None:
+        while True:
+            await trio.sleep(0.011)
+            if len(chain.taken) < min(BLOCKS, chain.executed_height() + 3):
+                chain.taken.append(CHAIN.items[len(chain.taken)].committed)
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(agree)
+        await synced(chain, peers, BLOCKS)
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() - began < BLOCKS * chain.execution_s + 2.0
+    assert len(peers.asked) <= 6, "what came ahead is used, and not fetched anew"
+    assert not peers.faults
+
+
 # --- sets, trust, forks ---------------------------------------------------------------------------
 
 
