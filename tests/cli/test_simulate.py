@@ -40,6 +40,30 @@ def test_kept_promises_are_exit_code_0(capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out)["failed"] == []
 
 
+def test_probes_count_what_was_reached_and_name_what_was_not(capsys: pytest.CaptureFixture[str]) -> None:
+    calm = [
+        "simulate",
+        "--scenario",
+        "calm",
+        "--seeds",
+        "0..1",
+        "--nodes",
+        "4",
+        "--steps",
+        "2000",
+        "--probes",
+    ]
+    assert run([*calm, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["probes"]["line_49"]["seeds"] == 2
+    assert told["probes"]["line_49"]["times"] > 2
+    assert "fault: crash" in told["unreached"]
+    assert run(calm) == 0
+    said = capsys.readouterr()
+    assert "line_49" in said.out
+    assert "not reached: " in said.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

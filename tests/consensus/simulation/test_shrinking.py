@@ -1,58 +1,42 @@
 """What breaks a promise is made short, and the short schedule breaks it again from its file."""
 
-from collections.abc import Callable
 from itertools import islice
 
 import pytest
 from msgspec.structs import replace
 
-from consensus.agreement import votekeeper
-from consensus.agreement.forwarding import Forwarding
-from consensus.dissemination import lanes
-from consensus.quorum import is_third
 from consensus.simulation.places import without
 from consensus.simulation.run import play
-from consensus.simulation.schedule import Crash, Cut, Schedule, Unusual, schedule_from, schedule_of, text_of
+from consensus.simulation.schedule import Crash, Cut, Unusual, schedule_from, schedule_of, text_of
 from consensus.simulation.shrinking import shrink
 from prsm_node.cli.simulate import load
+from tests.consensus.simulation.planted_bugs import BUGS
 
 SHORT = 40
 TRIES = 300
 
 
-def a_quorum_one_too_small(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(votekeeper, "is_quorum", lambda weight, total: 3 * (weight + 1) > 2 * total)
-
-
-def a_third_of_acknowledgements(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(lanes, "is_quorum", is_third)
-
-
-def polkas_not_forwarded(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Forwarding, "polka", lambda self, polka: [])
-    patch.setattr(Forwarding, "again", lambda self, round_, polka: [])
-
-
-def first_broken(scenario: str, seeds: int = 30) -> Schedule:
-    for seed in range(seeds):
-        run = play(schedule_of(load(scenario), seed))
-        if run.verdict.promise is not None:
-            return run.schedule
-    pytest.fail(f"{seeds} seeds of {scenario} found nothing")
-
-
-@pytest.mark.parametrize("slip", [a_quorum_one_too_small, a_third_of_acknowledgements, polkas_not_forwarded])
-def test_a_failing_seed_becomes_a_short_schedule(
-    slip: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slip(monkeypatch)
-    found = first_broken("mixed")
-    attempts = islice(shrink(found.scenario, found.seed), TRIES)
-    last = next(attempt for attempt in attempts if attempt.best.events() < SHORT)
-    again = play(schedule_from(text_of(last.best)))
-    assert again.verdict.promise == last.best.promise is not None
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a_polka_for_nil_unlocks",
+        "a_quorum_is_one_too_small",
+        "a_third_acknowledges",
+        "strength_forgets_diverged",
+        "the_guard_forgets_the_lock",
+    ],
+)
+def test_a_failing_seed_becomes_a_short_schedule(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every planted bug does: `python -m tests.consensus.simulation.shrink_planted_bugs`."""
+    bug = BUGS[name]
+    bug.plant(monkeypatch)
+    attempts = islice(shrink(load(bug.scenario), bug.seed), TRIES)
+    short = next(attempt.best for attempt in attempts if attempt.best.events() < SHORT)
+    again = play(schedule_from(text_of(short)))
+    assert again.verdict.promise == short.promise
+    assert short.promise in bug.promises
     monkeypatch.undo()
-    assert play(last.best).verdict.promise is None
+    assert play(short).verdict.promise is None
 
 
 def test_a_seed_that_keeps_every_promise_has_nothing_to_shrink() -> None:
