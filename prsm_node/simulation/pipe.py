@@ -17,6 +17,8 @@ WINDOW_BYTES = 256 * 1024
 """Sent and not read: who fills it waits."""
 AGAIN_MS, AGAIN_MS_MAX = 200.0, 1_600.0
 """What did not arrive is sent again after the first, doubled each time up to the second."""
+ROUNDING_MS = 1e-6
+"""What is due so soon is due: a float's last bit would be waited for without any time passing."""
 
 
 class Broken(OSError):
@@ -158,7 +160,7 @@ class Pipe:
             return
         self._again_ms = AGAIN_MS
         now_ms = path.future.now_ms
-        while self._under_way and self._under_way[0][0] <= now_ms:
+        while self._under_way and self._under_way[0][0] <= now_ms + ROUNDING_MS:
             data = self._under_way.popleft()[1]
             path.delivered += 1
             self._ended |= not data
