@@ -27,7 +27,7 @@ from consensus.simulation.byzantine import ACTORS
 from consensus.simulation.chance import Chance, Outcome
 from consensus.simulation.disk import Disk
 from consensus.simulation.run import Verdict, play
-from consensus.simulation.scenario import Links
+from consensus.simulation.scenario import Links, Scenario
 from consensus.simulation.schedule import Crash, Cut, Fault, Jump, Schedule, Seal
 from consensus.simulation.validator import Validator
 from consensus.votes import NIL, VoteKind
@@ -74,7 +74,7 @@ PROBES: tuple[str, ...] = (
     "recovery: a vote waits for leave to sign",
     "recovery: a convict leaves the set",
 )
-"""All that mixed is to reach; `--probes` counts them in this order."""
+"""All that simulations are to reach; `--probes` counts them in this order."""
 
 Observe = Callable[["Probes", Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
@@ -127,12 +127,13 @@ def probed(schedule: Schedule, steps: int | None = None) -> Verdict:
     return replace(run.verdict, probes=probes.table())
 
 
-def unreached(verdicts: Iterable[Verdict]) -> list[str]:
-    """What none of these runs reached."""
+def unreached(verdicts: Iterable[Verdict], scenario: Scenario) -> list[str]:
+    """What none of these runs of a scenario reached; of actors only its own are asked for."""
+    absent = {f"actor: {name}" for name in ACTORS if name not in scenario.actors}
     reached: Counter[str] = Counter()
     for verdict in verdicts:
         reached.update(verdict.probes)
-    return [probe for probe in PROBES if not reached[probe]]
+    return [probe for probe in PROBES if not reached[probe] and probe not in absent]
 
 
 def _rule(probes: Probes, original: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Fired | None:

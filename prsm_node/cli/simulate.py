@@ -306,7 +306,7 @@ def _print(
     if json:
         probed = {probe: {"seeds": seeds, "times": times} for probe, seeds, times in counted or ()}
         print_json(
-            ({"probes": probed, "unreached": unreached(verdicts)} if counted is not None else {})
+            ({"probes": probed, "unreached": unreached(verdicts, attack.plan)} if counted is not None else {})
             | {
                 "scenario": attack.name,
                 "daemons": attack.daemons,
@@ -334,5 +334,5 @@ def _print(
     )
     if counted is not None:
         print_table(("probe", "seeds", "times"), counted, right=(1, 2))
-        missing = unreached(verdicts)
+        missing = unreached(verdicts, attack.plan)
         say(f"not reached: {'; '.join(missing)}" if missing else "every probe was reached")
