@@ -65,7 +65,7 @@ class Transfers(msgspec.Struct, frozen=True):
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """Resident memory of a daemon with its worker, MB."""
+    """What a daemon with its worker holds itself, MB: anonymous memory, without pages of mapped files."""
 
     node: str
     series: tuple[tuple[float, float], ...]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from prsm_node.bench.processes import memory_mb
+from prsm_node.bench.processes import own_memory_mb
 from prsm_node.bench.report import percentile
 from prsm_node.chaos.report import Memory
 
@@ -39,8 +39,8 @@ class Vitals:
         if now_s >= self._memory_due:
             self._memory_due = now_s + self._memory_every_s
             for place, pid in enumerate(pids):
-                if pid is not None and (rss := memory_mb(pid)[1]) > 0:
-                    self._memory[place].append((round(now_s, 1), round(rss, 1)))
+                if pid is not None and (own := own_memory_mb(pid)) > 0:
+                    self._memory[place].append((round(now_s, 1), round(own, 1)))
 
     def memory(self) -> tuple[Memory, ...]:
         """What each node took, and how it grew once it was warm."""
