@@ -140,6 +140,8 @@ class Validator:
                 name = type(effect).__name__
                 self.seen[name] += 1
                 PERFORM[type(effect)](self, effect)
+                if not self.up:
+                    return  # an answer within the effect came to the crash
         except Crashed:
             if self.up:
                 self.crash()
@@ -369,7 +371,7 @@ class Validator:
         best = max(
             (p for p in self.cluster.all if p.up and p.answers), key=lambda p: len(p.blocks), default=self
         )
-        if len(best.blocks) > len(self.blocks) + 1:
+        if len(best.blocks) > len(self.blocks):
             self.catch_up(fx.CatchUp(len(best.blocks) + 1, best.link))
         self.later(LOOK_AROUND_MS, self._look_around)
 

@@ -241,18 +241,6 @@ def the_window_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(lanes.Lanes, "__init__", wide)
 
 
-def a_certificate_outlives_its_set(patch: pytest.MonkeyPatch) -> None:
-    change_set = lanes.Lanes.change_set
-
-    def careless(self: lanes.Lanes, validators: ValidatorSet) -> None:
-        kept = {lane.author: dict(lane.certificates) for lane in self.all()}
-        change_set(self, validators)
-        for lane in self.all():
-            lane.certificates.update(kept.get(lane.author, {}))
-
-    patch.setattr(lanes.Lanes, "change_set", careless)
-
-
 def a_leaver_begins_its_lane_anew(patch: pytest.MonkeyPatch) -> None:
     change_set = lanes.Lanes.change_set
 
@@ -306,9 +294,8 @@ BUGS = {
         Bug(a_restart_forgets_acknowledgements, "mixed", 0, (SIGNING, EVIDENCE, ONE_DIGEST)),
         Bug(a_root_is_taken_unseen, "invalid_values", 38, (VALIDITY,)),
         Bug(the_window_is_not_looked_at, "runaway_author", 0, (WINDOW,)),
-        Bug(a_certificate_outlives_its_set, "set_changes", 3, (LIVENESS, VALIDITY)),
         Bug(a_leaver_begins_its_lane_anew, "set_changes", 2, (SIGNING,)),
-        Bug(a_proposal_is_kept_before_its_guard, "crash_storm", 39, (SIGNING, EVIDENCE)),
+        Bug(a_proposal_is_kept_before_its_guard, "crash_storm", 44, (SIGNING, EVIDENCE)),
         Bug(a_rival_parent_is_acknowledged_upon, "changeling", 0, (AVAILABLE,)),
         Bug(who_lags_is_told_nothing, "partitions", 0, (LIVENESS,)),
     )
