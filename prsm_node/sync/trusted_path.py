@@ -33,6 +33,8 @@ class TrustedPath:
         self.height = height
         self.proven = False
         """Whether the walk has met this node's own chain."""
+        self.lost = False
+        """Whether it ended beside it: there is nothing more to ask."""
         self._marks = {height: digest}
         self._known: dict[int, bytes] = {}
         """In order of walking: the greatest height first."""
@@ -94,6 +96,7 @@ class TrustedPath:
 
     def _met(self, header: Block) -> None:
         if header.parent != self._floor_digest:
+            self.lost = True
             raise OffTheWay
         self.proven = True
         # Walked downwards, what is kept is without a gap from the lowest up to the highest kept.
