@@ -21,7 +21,7 @@ import trio.lowlevel
 
 from consensus.blocks import Block
 from prsm_node.consensus_host.answers import Pruned, SyncedBlock, decode_blocks, decode_headers
-from prsm_node.sync.following import Following, Fork, Trust
+from prsm_node.sync.following import Following, Fork, Trust, complete
 from prsm_node.sync.lookahead import Arrived, Lookahead, fixed
 from prsm_node.sync.progress import Progress, SyncProgress
 from prsm_node.sync.sources import Lie, Peers, Sources
@@ -274,6 +274,9 @@ class BlockSync:
     async def _walk(self) -> bool:
         """Learn the way up to the trusted block as far as it is needed next; False where nobody shows it."""
         while (path := self._chain.path()) is not None:
+            if path.lost:
+                self._chain.off_the_way()
+                return False
             wanted = path.wanted(self._chain.executed_height() + 1)
             if wanted is None:
                 return True
@@ -288,10 +291,8 @@ class BlockSync:
                         "no_way", header=wanted.height, why="no peer shows the way down to our own tip"
                     )
                 return False
-            if not led:
-                self._chain.off_the_way()
-                return False
-            self._tell()
+            if led:
+                self._tell()
         return True
 
     def _headers(self, link: int, answer: bytes) -> bool:
@@ -404,7 +405,7 @@ class BlockSync:
             found = await self.sources.get(
                 BlocksWanted(block.height, count),
                 lambda: self._who(block.height),
-                lambda link, answer: (link, _bodies_of(block, answer)),
+                lambda link, answer: (link, self._bodies_of(block, answer)),
                 count * RANGE_BYTES_GUESS,
                 besides,
             )
@@ -417,6 +418,13 @@ class BlockSync:
                         besides.add(link)
             if link not in besides:
                 return
+
+    def _bodies_of(self, block: Block, answer: bytes) -> tuple[SyncedBlock, ...]:
+        """Raise Lie. Who leaves batches out lies too: else the quickest could keep us from asking others."""
+        synced = _bodies_of(block, answer)
+        if self._chain.executed_height() == block.height - 1:
+            complete(block, synced[0].batches, self._chain.executed_tip)
+        return synced
 
 
 RANGE_BYTES_GUESS = 32 * 1024

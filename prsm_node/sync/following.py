@@ -4,7 +4,7 @@ The checks are in order of cost: hashes, then one certificate's signatures, then
 a liar costs one certificate at most. What passes is final, whoever gave it; what does not names its giver.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from consensus.blocks import Block
@@ -61,7 +61,7 @@ class Following:
             raise Lie("sync.certificate" if follows else "sync.block")
         if not follows:
             raise Fork
-        self._complete(block, arrived.item.batches)
+        complete(block, arrived.item.batches, self._stood)
         if not all(self._trust.signed(batch.header) for batch in arrived.item.batches):
             raise Lie("sync.batch")
         self.height, self._digest = block.height, arrived.digest
@@ -80,16 +80,20 @@ class Following:
         """Whether the next block can be checked; otherwise more has to be executed first."""
         return self._validators(self.height + 1) is not None
 
-    def _complete(self, block: Block, batches: Sequence[Batch]) -> None:
-        """Raise Lie unless these are all batches that the block orders, each lane from where it stood."""
-        parents = {batch_digest(batch.header): batch.header.parent for batch in batches}
-        for tip in block.tips:
-            stood = self._tips.get(tip.author) or self._trust.executed_tip(tip.author)
-            digest = tip.digest
-            while digest != stood:
-                parent = parents.pop(digest, None)
-                if parent is None:
-                    raise Lie("sync.batch")
-                digest = parent
-        if parents:
-            raise Lie("sync.batch")
+    def _stood(self, author: bytes) -> bytes:
+        return self._tips.get(author) or self._trust.executed_tip(author)
+
+
+def complete(block: Block, batches: Sequence[Batch], stood: Callable[[bytes], bytes]) -> None:
+    """Raise Lie unless these are all batches that the block orders, each author's lane from where it
+    stood."""
+    parents = {batch_digest(batch.header): batch.header.parent for batch in batches}
+    for tip in block.tips:
+        below, digest = stood(tip.author), tip.digest
+        while digest != below:
+            parent = parents.pop(digest, None)
+            if parent is None:
+                raise Lie("sync.batch")
+            digest = parent
+    if parents:
+        raise Lie("sync.batch")

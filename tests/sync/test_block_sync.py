@@ -303,6 +303,19 @@ async def test_a_rival_history_below_the_trusted_block_is_refused_before_any_of_
     assert all(isinstance(wanted, HeadersWanted) for _, wanted in peers.asked), "not one block was asked for"
 
 
+async def test_a_node_whose_own_blocks_are_a_rivals_says_so_again_and_again_and_asks_no_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    peers = Peers({1: serves(CHAIN)})
+    chain = Follower(CHAIN, {1: BLOCKS}, trusted=150)
+    chain.taken = [item.committed for item in RIVAL.items[:80]]
+    await ran(chain, peers, 10.0)
+    assert chain.refusals > 5, "for as long as it runs"
+    assert len(peers.asked) == 1, "the way was walked once"
+    assert not peers.faults
+    assert len(chain.taken) == 80
+
+
 async def test_among_rivals_the_way_to_the_trusted_block_is_found_and_followed(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -361,6 +374,23 @@ async def test_a_decided_block_whose_batches_are_lacking_gets_them_from_who_exec
     assert CHAIN.items[2].batches[0] in chain.kept
     assert HONEST not in peers.blamed()
     assert {link for link, _ in peers.faults} <= {1, 2, 3}
+
+
+async def test_who_shows_a_decided_block_without_its_batches_lies_and_the_next_is_asked(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    peers = Peers({1: serves(CHAIN, lie=without_batches), HONEST: serves(CHAIN, after_s=0.1)})
+    chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, 3))
+    chain.taken = [item.committed for item in CHAIN.items[:3]]
+    chain._done = 2
+    sync = BlockSync(chain, peers)
+    with trio.move_on_after(5.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sync.run)
+            sync.lack(CHAIN.block(3))
+            await trio.sleep_forever()
+    assert CHAIN.items[2].batches[0] in chain.kept
+    assert set(peers.faults) == {(1, "sync.batch")}
 
 
 async def test_what_a_decided_block_lacks_comes_although_this_node_is_far_behind(
