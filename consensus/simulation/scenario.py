@@ -130,4 +130,6 @@ def validated(scenario: Scenario) -> Scenario:
         raise ValueError(f"nodes_min is {scenario.nodes_min}, above nodes_max {scenario.nodes_max}")
     if scenario.links.delay_min_ms > scenario.links.delay_max_ms:
         raise ValueError("links.delay_min_ms is above links.delay_max_ms")
+    if not scenario.partitions.shapes:
+        raise ValueError("partitions.shapes is empty; leave it out for all, or set partitions.every_ms to 0")
     return scenario

@@ -38,6 +38,9 @@ def reported(command: Callable[[], object]) -> int:
         _say(str(error))
         return NOT_DONE
     except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is None:  # Ctrl-C inside of trio
+            _say("interrupted")
+            return INTERRUPTED
         _say(_sentence_of(group))
         return NOT_DONE
     except BrokenPipeError:

@@ -12,6 +12,7 @@ from consensus.simulation.probes import PROBES, probed, unreached
 from consensus.simulation.run import Verdict, play
 from consensus.simulation.scenario import Scenario, scenario_of
 from consensus.simulation.schedule import schedule_of
+from prsm_node import bounded_file
 from prsm_node.cli import simulate_files as files
 from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_fields, print_json, print_table, say
@@ -23,6 +24,8 @@ SHIPPED = (PACKAGE / "scenarios", PACKAGE.parent / "configs" / "scenarios")
 """In an installed wheel, and in a clone."""
 SEEDS = "0..99"
 SCENARIO = "mixed"
+SCENARIO_BYTES_MAX = 65_536
+SEED_MAX = 999_999_999_999
 FAILURES_TOLD = 10
 SHRUNK_MAX = 3
 """Failing seeds that are shrunk: the first to break each promise, and so many promises at most."""
@@ -32,7 +35,9 @@ def run(
     nodes: Annotated[
         int | None, typer.Option(help="Validators; drawn by the seed if not given.", min=1, max=31)
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="One seed, with its timeline in a file.", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="One seed, with its timeline in a file.", min=0, max=SEED_MAX)
+    ] = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="A..B", help=f"These seeds, both included; {SEEDS} if not given.")
     ] = None,
@@ -79,11 +84,14 @@ def run(
         _check_daemons(
             {"--replay": replay, "--diagram": diagram, "--steps": steps, "--probes": probes or None}
         )
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise OperatorError(f"--out is {out}, a file; give a folder") from None
     if replay is not None:
         return _replay(replay, steps, diagram, out, json)
     attack = _Attack(scenario or SCENARIO, nodes, steps, shrink, out, daemons)
-    first, last = (seed, seed) if seed is not None else _range(seeds or SEEDS)
+    first, last = (seed, seed) if seed is not None else _range(SEEDS if seeds is None else seeds)
     bar = Bar(last - first + 1)
     verdicts: list[Verdict] = []
     telling_s = 0.0
@@ -228,12 +236,12 @@ def load(name: str) -> Scenario:
     path = Path(name)
     if path.suffix != ".toml" and not path.is_file():
         path = next((f for at in SHIPPED if (f := at / f"{name}.toml").is_file()), path)
-    try:
-        return scenario_of(tomllib.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    if not path.exists() or path.is_dir():
         known = ", ".join(shipped())
-        raise OperatorError(f"there is no scenario {name}; choose a TOML file or one of: {known}") from None
-    except (ValueError, RecursionError, OSError) as error:
+        raise OperatorError(f"there is no scenario {name}; choose a TOML file or one of: {known}")
+    try:
+        return scenario_of(tomllib.loads(bounded_file.read(path, SCENARIO_BYTES_MAX, "scenario").decode()))
+    except (ValueError, RecursionError) as error:
         raise OperatorError(f"scenario {name} can't be read: {error}") from None
 
 
@@ -257,14 +265,12 @@ def verdicts_of(
         for seed in seeds:
             yield _verdict(plan, seed, nodes, steps, daemons, probes)
         return
-    from concurrent.futures import ProcessPoolExecutor
-    from itertools import repeat
-    from multiprocessing import get_context
+    from functools import partial
 
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        chunk = max(1, min(16, len(seeds) // (4 * jobs)))
-        same = (repeat(nodes), repeat(steps), repeat(daemons), repeat(probes))
-        yield from pool.map(_verdict, repeat(plan), seeds, *same, chunksize=chunk)
+    from prsm_node.cli.simulate_workers import in_order
+
+    of_seed = partial(_verdict, plan, nodes=nodes, steps=steps, daemons=daemons, probes=probes)
+    yield from in_order(of_seed, seeds, jobs)
 
 
 def _verdict(
@@ -289,7 +295,7 @@ def _counted(verdicts: Sequence[Verdict]) -> list[tuple[str, int, int]]:
 def _range(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d{1,12})\.\.(\d{1,12})", text)
     if found is None or int(found[1]) > int(found[2]):
-        raise OperatorError(f"--seeds is {text}; give a first and a last seed, as in 0..99")
+        raise OperatorError(f"--seeds is {text!r}; give a first and a last seed, as in 0..99")
     return int(found[1]), int(found[2])
 
 

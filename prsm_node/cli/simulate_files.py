@@ -9,6 +9,7 @@ from consensus.simulation.scenario import Scenario
 from consensus.simulation.schedule import Schedule, schedule_from, text_of
 from consensus.simulation.shrinking import shrink
 from consensus.simulation.timeline import lines
+from prsm_node import bounded_file
 from prsm_node.cli.simulate_progress import Bar
 from prsm_node.cli.space_time import page
 from prsm_node.errors import OperatorError
@@ -29,14 +30,10 @@ class Files(NamedTuple):
 
 def schedule_in(path: Path) -> Schedule:
     """Read a schedule that shrinking wrote. Raise OperatorError."""
+    if not path.exists() or path.is_dir():
+        raise OperatorError(f"there is no file {path}; give one that simulate wrote")
     try:
-        with path.open("rb") as file:
-            text = file.read(SCHEDULE_BYTES_MAX + 1)
-        if len(text) > SCHEDULE_BYTES_MAX:
-            raise ValueError(f"it has more than {SCHEDULE_BYTES_MAX} bytes")
-        return schedule_from(text.decode("utf-8"))
-    except FileNotFoundError:
-        raise OperatorError(f"there is no file {path}; give one that simulate wrote") from None
+        return schedule_from(bounded_file.read(path, SCHEDULE_BYTES_MAX, "schedule").decode())
     except ValueError as error:
         raise OperatorError(f"{path} is no schedule that can be replayed: {error}") from None
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from prsm_node.cli.errors import NOT_DONE, reported
+from prsm_node.cli.errors import INTERRUPTED, NOT_DONE, reported
 from prsm_node.errors import OperatorError
 from prsm_node.storage.errors import StorageError
 
@@ -35,3 +35,9 @@ def test_a_fault_of_the_program_among_them_is_not_hidden() -> None:
     group = ExceptionGroup("tasks", [OperatorError("the disk is full"), AssertionError("an invariant broke")])
     with pytest.raises(ExceptionGroup):
         reported(lambda: raising(group))
+
+
+def test_ctrl_c_that_tasks_heard_is_an_interruption(capsys: pytest.CaptureFixture[str]) -> None:
+    group = BaseExceptionGroup("tasks", [BaseExceptionGroup("rooms", [KeyboardInterrupt()])])
+    assert reported(lambda: raising(group)) == INTERRUPTED
+    assert capsys.readouterr().err == "prsm-node: interrupted\n"

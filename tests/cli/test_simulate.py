@@ -72,6 +72,10 @@ def test_probes_count_what_was_reached_and_name_what_was_not(capsys: pytest.Capt
         ("--scenario nothing", "there is no scenario nothing; choose"),
         ("--diagram x.html", "say which with --seed or --replay"),
         ("--replay no.json", "there is no file no.json"),
+        ("--replay .", "there is no file ."),
+        ("--scenario .", "there is no scenario .; choose"),
+        ("--scenario empty.toml", "partitions.shapes is empty; leave it out"),
+        ("--out empty.toml", "give a folder"),
         ("--replay no.json --seed 1", "leave --seed out"),
     ],
 )
@@ -83,6 +87,7 @@ def test_a_mistake_is_one_sentence(
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("empty.toml").write_text("[partitions]\nshapes = []\n")
     assert run(["simulate", *arguments.split()]) == 1
     said = capsys.readouterr()
     assert said.out == ""
