@@ -279,6 +279,7 @@ class Node:
             signer=self.signer,
             guard=recovered.guard,
             guard_position=recovered.guard_position,
+            proposals_from=recovered.proposals_from,
             checks=self.checks,
             journal=self.journal,
             outbox=self.outbox,

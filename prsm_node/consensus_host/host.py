@@ -93,6 +93,7 @@ class ConsensusHost:
     Args:
         signer: None for a node that only follows.
         guard: the last durable one; its signed messages are what SendAgain sends.
+        proposals_from: by height, where the journal holds the first proposal that the last run kept.
         now_ms: the host's clock, Unix milliseconds.
     """
 
@@ -103,6 +104,7 @@ class ConsensusHost:
         signer: Signer | None,
         guard: Guard,
         guard_position: int | None,
+        proposals_from: dict[int, int],
         checks: Checks,
         journal: Journal,
         outbox: Outbox,
@@ -148,7 +150,7 @@ class ConsensusHost:
         self._failed = trio.Event()
         self._sealed: tuple[bytes, Sequence[bytes]] = (b"", ())
         self._guard_position = guard_position
-        self._proposals_from: int | None = None
+        self._proposals_from = proposals_from
 
     async def run(self) -> None:
         """Raise what ended the replica. A link's handler may have met it, and a link outlives its faults."""
@@ -183,20 +185,26 @@ class ConsensusHost:
 
     def _keep_guard(self, guard: Guard, kind: Kind, message: bytes, then: Callable[[], None]) -> None:
         signed = (*still_signed(self._guard, guard, self._guard.signed), bytes((kind,)) + message)
-        if guard.height != self._guard.height:
-            self._proposals_from = None
         self._guard = replace(guard, signed=signed)
         self._guard_position = self._journal.append(RecordKind.GUARD, encode_record(self._guard), then=then)
 
     def keep_proposal(self, proposal: CheckedProposal) -> None:
         """Queue a proposal for the journal; a vote for it, appended later, is durable no sooner."""
         position = self._journal.append(RecordKind.PROPOSAL, encode_record(proposal))
-        if self._proposals_from is None:
-            self._proposals_from = position
+        self._proposals_from.setdefault(proposal.height, position)
+        self._forget_decided()
+
+    def _forget_decided(self) -> None:
+        """A decision's own record holds its block."""
+        current = self.replica.height.height
+        for height in [height for height in self._proposals_from if height < current]:
+            del self._proposals_from[height]
 
     def signed_from(self) -> int | None:
-        """Return the journal position from which the guard and this height's proposals can be read."""
-        held = (self._guard_position, self._proposals_from)
+        """Return the journal position from which the guard and the proposals of undecided heights can be
+        read."""
+        self._forget_decided()
+        held = (self._guard_position, *self._proposals_from.values())
         return min((position for position in held if position is not None), default=None)
 
     def _cast_vote(self, effect: CastVote) -> None:

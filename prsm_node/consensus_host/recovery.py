@@ -40,6 +40,8 @@ class Recovered(msgspec.Struct):
     proposals: list[CheckedProposal]
     acknowledged: dict[bytes, bytes]
     """Our signature by the digest of the batch it acknowledges."""
+    proposals_from: dict[int, int]
+    """By height, where the first of its proposals is; of the last heights that had any."""
 
 
 async def recover(journal: Journal, start: int | None, batches: BatchStore, executor: Executor) -> Recovered:
@@ -48,14 +50,18 @@ async def recover(journal: Journal, start: int | None, batches: BatchStore, exec
 
     What is read before its decision is dropped after it, so that memory does not grow with the journal.
     """
-    found = Recovered(Guard(), None, [], {})
+    found = Recovered(Guard(), None, [], {}, {})
     decisions: dict[int, KeptDecision] = {}
     for record in journal.replay(start):
         if record.kind == RecordKind.GUARD:
             found.guard, found.guard_position = decode_guard(record.payload), record.position
         elif record.kind == RecordKind.PROPOSAL:
-            found.proposals.append(CheckedProposal(decode_proposal(record.payload)))
+            proposal = CheckedProposal(decode_proposal(record.payload))
+            found.proposals.append(proposal)
             del found.proposals[:-PROPOSALS_MAX]
+            found.proposals_from.setdefault(proposal.height, record.position)
+            while len(found.proposals_from) > PROPOSALS_MAX:
+                del found.proposals_from[next(iter(found.proposals_from))]
         elif record.kind == RecordKind.BATCH:
             batch = decode_batch(record.payload)
             if batch.header.sequence <= executor.executed_tip(batch.header.author).sequence:
@@ -68,6 +74,8 @@ async def recover(journal: Journal, start: int | None, batches: BatchStore, exec
                 found.acknowledged[stored.digest] = batch.acknowledgement
         elif record.kind == RecordKind.DECISION:
             decision = decode_decision(record.payload)
+            if decision.block.height <= executor.mark.height:
+                continue  # below a state that came by a snapshot the journal may hold a whole chain
             decisions[decision.block.height] = decision
             if (
                 decision.block.height > (next_height := executor.mark.height + 1)

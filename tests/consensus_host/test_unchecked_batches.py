@@ -113,7 +113,7 @@ def test_a_restart_gives_the_lanes_only_what_was_checked() -> None:
     store.put(HEADER, BODY, checked=False)
     child = BatchHeader(AUTHOR, 2, batch_digest(HEADER), sha256(BODY).digest(), b"s" * 64)
     lanes = LaneHost().lanes
-    restore_lanes(lanes, store, Recovered(Guard(), None, [], {}), ME)
+    restore_lanes(lanes, store, Recovered(Guard(), None, [], {}, {}), ME)
     effects = lanes.receive_batch(CheckedBatch(child), LINK)
     assert not any(isinstance(effect, CastAcknowledgement) for effect in effects), (
         "to acknowledge the child is to vouch for its parent"
@@ -125,6 +125,6 @@ def test_a_restart_remembers_each_sequence_that_our_own_lane_used() -> None:
     store = BatchStore()
     store.put(own, BODY, checked=False)
     lanes = LaneHost().lanes
-    restore_lanes(lanes, store, Recovered(Guard(), None, [], {}), ME)
+    restore_lanes(lanes, store, Recovered(Guard(), None, [], {}, {}), ME)
     [cast_batch] = lanes.seal(b"b" * 32)
     assert cast(Any, cast_batch).header.sequence == 2
