@@ -12,7 +12,15 @@ from prsm_node.network.addresses import parse_address
 from prsm_node.network.host import Host
 from prsm_node.wire.frames import Frame, FrameJudge, FrameSealer, encode_message
 from prsm_node.wire.kinds import Kind
-from prsm_node.wire.payloads import Greeting, Heartbeat, Request, SessionProof, session_signed_bytes
+from prsm_node.wire.payloads import (
+    Greeting,
+    Heartbeat,
+    Outcome,
+    Request,
+    Response,
+    SessionProof,
+    session_signed_bytes,
+)
 from prsm_node.wire.stream import FrameSplitter, on_stream
 
 WRITE_BYTES = 65_000
@@ -155,4 +163,4 @@ class HostilePeer:
 
 def response(request: Request, body: bytes) -> bytes:
     """Return an answer of one part."""
-    return encode_message((request.id, True, 0, 1, body))
+    return encode_message(Response(request.id, Outcome.FOUND, 0, 1, body))

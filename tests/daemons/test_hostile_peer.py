@@ -397,7 +397,7 @@ async def test_answers_that_are_late_or_something_else_delay_nobody(target: Targ
             peer.answers = lie
             peer.height = 2**62
             await peer.first(Kind.REQUEST, 8)
-    async with target.attacked(FAULT + "sync.unproven_height") as peer:
+    async with target.attacked(FAULT + "late_answer") as peer:
         peer.height = 2**62
         await peer.first(Kind.REQUEST, 8)
         await trio.sleep(5.5)
