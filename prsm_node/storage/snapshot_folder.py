@@ -138,14 +138,20 @@ class SnapshotFolder:
     def finish(self, written: Path, manifest: Manifest) -> None:
         """Put what lies in a draft's folder in place, its groups durable, and let the oldest go.
 
-        Raise OSError.
+        One of the same height gives way: it was left by a run that ended before its state was made, or by a
+        state that was removed. Raise OSError.
         """
         encoded = snapshot_manifest.encode(manifest)
         write_whole(written / MANIFEST, encoded)
         sync_directory(written)
         path = self._directory / _name(manifest.height)
+        if path.exists():
+            gone = path.with_name(f"{path.name}.old{DRAFT}")
+            rename(path, gone)
+            shutil.rmtree(gone)
         rename(written, path)
-        self._snapshots = [*self._snapshots, Snapshot(path, manifest, len(encoded))]
+        others = [kept for kept in self._snapshots if kept.height != manifest.height]
+        self._snapshots = [*others, Snapshot(path, manifest, len(encoded))]
         self._snapshots.sort(key=lambda snapshot: snapshot.height)
         while len(self._snapshots) > KEPT:
             self.drop(self._snapshots[0])

@@ -17,6 +17,7 @@ from prsm_node.config import Config
 from prsm_node.config_file import render
 from prsm_node.consensus_host.executor import MARK, decode_mark
 from prsm_node.home import Home
+from prsm_node.storage import restoring
 from prsm_node.trusted_block import TrustedBlock
 from tests.storage.made_chain import address
 from tests.sync.certified_chain import CertifiedChain, snapshot_at
@@ -83,6 +84,27 @@ def test_an_exported_snapshot_is_imported_and_is_the_state(
     assert "has a chain already" in ask(empty, "snapshot", "import", str(file), code=1)
     assert "exists already" in ask(serving, "snapshot", "export", str(file), code=1)
     assert "of height 9" in ask(serving, "snapshot", "export", str(tmp_path / "9"), "--height", "9", code=1)
+
+
+def test_an_import_that_was_killed_before_the_state_was_made_is_done_again(
+    tmp_path: Path, chain: CertifiedChain, serving: Home, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "snapshot"
+    ask(serving, "snapshot", "export", str(file))
+    empty = a_home(tmp_path / "empty", chain)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*arguments: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restoring, "restore", killed)
+        with pytest.raises(Killed):
+            run(["--home", str(empty.path), "snapshot", "import", str(file)])
+    assert ask(empty, "snapshot", "import", str(file))["height"] == 4
+    assert [path.name for path in empty.snapshots.iterdir()] == ["000000000004"]
 
 
 @pytest.mark.parametrize("at", [0, 12, 300, 100_000, -1])

@@ -63,6 +63,23 @@ async def test_with_0_none_is_taken(tmp_path: Path) -> None:
     node.state.close()
 
 
+async def test_one_that_pruning_overtakes_is_given_up_and_the_next_is_taken(tmp_path: Path) -> None:
+    """A sync passes a thousand blocks a second, and a slow disk takes seconds for a snapshot."""
+    node = Node(Chain(5_000), tmp_path, every=4)
+    await node.blocks(9)
+    await node.state.commit()
+    await node.state.prune(8)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(node.taking.run)
+        await node.holds(lambda: node.taking.counters["failed"] == 1)
+        await trio.testing.wait_all_tasks_blocked()
+        await node.blocks(6)
+        await node.holds(lambda: node.taking.counters["taken"] == 1)
+        nursery.cancel_scope.cancel()
+    assert [snapshot.height for snapshot in node.folder.snapshots] == [12]
+    node.state.close()
+
+
 @pytest.mark.parametrize("why", ["overrun", "disk"])
 async def test_one_that_fails_is_counted_leaves_nothing_and_the_next_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
