@@ -5,6 +5,7 @@ The lock is the kernel's (flock): a killed daemon leaves none behind, whatever i
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -60,7 +61,7 @@ def held(home: Home) -> Iterator[DaemonLock]:
             pid = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
             raise HomeInUse(
                 f"a daemon runs on {home.path} already, as process {pid or 'unknown'}; "
-                f"stop it with: prsm-node --home {home.path} stop"
+                f"stop it with: prsm-node --home {shlex.quote(str(home.path))} stop"
             ) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)

@@ -3,9 +3,11 @@
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,11 @@ SHRINK_S = 120
 
 def main() -> int:
     options = parsed()
-    options.out.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the simulation that runs too
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"soak: --out is {options.out}: {(error.strerror or '').lower()}; give a folder")
     soak = Soak(options.out, options.scenario or shipped(), options.jobs, options.seeds)
     ends = time.monotonic() + options.hours * 3_600
     try:
@@ -44,16 +50,23 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "scenario", nargs="*", help="shipped names or TOML files; all shipped ones if none is given"
     )
-    parser.add_argument(
-        "--seeds", type=int, choices=range(1, 100_001), metavar="N", default=SEEDS_A_ROUND, help="in a turn"
-    )
+    parser.add_argument("--seeds", type=whole(100_000), metavar="N", default=SEEDS_A_ROUND, help="in a turn")
     parser.add_argument("--hours", type=positive, default=1.0, help="how long, 1 if not given")
-    parser.add_argument("--jobs", type=int, choices=range(1, 257), metavar="J", default=os.cpu_count() or 1)
+    parser.add_argument("--jobs", type=whole(256), metavar="J", default=os.cpu_count() or 1)
     parser.add_argument(
         "--out", type=Path, default=Path("soak"), help="folder of the report and of what failed"
     )
     parser.add_argument("--go-on", action="store_true", help="do not end at the first broken promise")
     return parser.parse_args()
+
+
+def whole(most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"it is {text}; choose 1 to {most}")
+        return int(text)
+
+    return number
 
 
 def positive(text: str) -> float:

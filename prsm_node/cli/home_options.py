@@ -1,6 +1,7 @@
 """Which home a command is about: `--home` before or after the command, then PRSM_HOME, then ~/.prsm-node."""
 
 import os
+import shlex
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -48,6 +49,7 @@ def existing_home() -> "Home":
     home = chosen_home()
     if not home.config.exists():
         raise OperatorError(
-            f"there is no node at {home.path}; make one with: prsm-node --home {home.path} init"
+            f"there is no node at {home.path}; "
+            f"make one with: prsm-node --home {shlex.quote(str(home.path))} init"
         )
     return home

@@ -1,5 +1,6 @@
 """`prsm-node init`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -71,7 +72,7 @@ def _make_development(home: Home, json: bool, other: object) -> None:
 
 
 def _next_step(home: Home, ready: bool) -> str:
-    command = f"prsm-node --home {home.path} start"
+    command = f"prsm-node --home {shlex.quote(str(home.path))} start"
     return (
         f"\nStart it with: {command}"
         if ready

@@ -1,5 +1,6 @@
 """`prsm-node join INVITE`."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated
@@ -63,4 +64,4 @@ def join(
         print_json(shown)
         return
     print_fields((label.replace("_", " "), value) for label, value in shown.items())
-    say(f"\nStart it with: {program()} --home {home.path} start")
+    say(f"\nStart it with: {program()} --home {shlex.quote(str(home.path))} start")

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shlex
 import signal
 from typing import Annotated
 
@@ -76,7 +77,7 @@ def end_with(parent: int) -> None:
 
 def _make_development_network(home: Home) -> None:
     home_making.development_home(home.path)
-    command = f"{program()} --home {home.path}"
+    command = f"{program()} --home {shlex.quote(str(home.path))}"
     say(f"There was no node at {home.path}; made a development network with this node as its only validator.")
     say("It tolerates no fault and its money is play money. In another terminal:")
     say(f"  {command} status")

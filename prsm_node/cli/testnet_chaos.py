@@ -19,6 +19,8 @@ from prsm_node.cli.output import print_fields, print_json, say
 from prsm_node.errors import OperatorError
 
 SECONDS: Final = 60.0
+SECONDS_MAX: Final = 30 * 86_400.0
+"""All faults of a run are drawn ahead."""
 LOAD: Final = 50.0
 SEEDS: Final = 1_000_000
 SPARSE_S: Final = 10.0
@@ -41,6 +43,8 @@ def settings_of(asked: Asked) -> Settings:
     seconds = SECONDS if asked.seconds is None else asked.seconds
     if seconds < 10:
         raise OperatorError(f"--for is {seconds:g}; chaos takes 10 s at least")
+    if seconds > SECONDS_MAX:
+        raise OperatorError(f"--for is {seconds:g}; chaos takes {SECONDS_MAX:.0f} s, thirty days, at most")
     return Settings(
         scenario=scenario.load(asked.scenario),
         name=asked.scenario,

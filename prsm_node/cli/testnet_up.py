@@ -1,5 +1,6 @@
 """`prsm-node testnet up`: the nodes of a local network as separate daemons, until told to end."""
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -200,7 +201,7 @@ def _announce_ready(root: Path, nodes: Sequence[NodeUp], *, temporary: bool, jso
     if json:
         print_json({"event": "ready", "nodes": nodes})
         return
-    first = f"{program()} --home {nodes[0].home}"
+    first = f"{program()} --home {shlex.quote(str(nodes[0].home))}"
     kept = "; removed at the end, give a DIR to keep it" if temporary else ""
     print(f"{len(nodes)} nodes are up in {root}{kept}:")
     for node in nodes:

@@ -1,5 +1,6 @@
 """`prsm-node wallet send|balance|history`: what a wallet does with a running node. The secret stays here."""
 
+import shlex
 from typing import Annotated
 
 import msgspec
@@ -81,7 +82,7 @@ def send(
             digest = transaction_hash(raw).hex()
             if json:  # whoever asked by a program looks by the hash, not into a sentence
                 print_json({"tx": digest, "height": None, "block_hash": None})
-            look = f"{program()} --home {home.path} tx {digest}"
+            look = f"{program()} --home {shlex.quote(str(home.path))} tx {digest}"
             raise OperatorError(
                 f"{error}; it may be paid yet, so look before you send again: {look}"
             ) from None

@@ -3,6 +3,7 @@
 Every read has a deadline. One request at a time; what needs many in flight speaks protocol.py itself.
 """
 
+import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -50,7 +51,8 @@ def connected_socket(path: Path, timeout_s: float) -> socket.socket:
             ) from None
         raise NoDaemon(
             "no_daemon",
-            f"no daemon answers at {path}; start one with: prsm-node --home {path.parent} start",
+            f"no daemon answers at {path}; "
+            f"start one with: prsm-node --home {shlex.quote(str(path.parent))} start",
         ) from None
     return link
 

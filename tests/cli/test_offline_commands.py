@@ -280,3 +280,16 @@ def test_a_person_is_asked_twice_for_a_new_passphrase_and_once_for_an_old_one(
     keyboard.json("wallet", "new", "w")
     assert typed == []
     assert asked[-1] == "Passphrase: "
+
+
+def test_a_remedy_can_be_pasted_where_the_home_has_a_space_in_its_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "a home"
+    assert app.run(["--home", str(home), "status"]) == 1
+    assert f"prsm-node --home '{home}' start" in capsys.readouterr().err
+
+
+def test_chaos_without_end_is_refused_before_anything_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["testnet", "up", "--chaos", "kill", "--for", "1e99"]) == 1
+    assert "thirty days, at most" in capsys.readouterr().err
