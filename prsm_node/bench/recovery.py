@@ -58,7 +58,9 @@ def recovery(validators: int, samples: int) -> dict[str, Metric]:
     try:
         with network(homes) as attacked:
             run = Run(settings, faults, attacked, progress, lambda text: None)
+            _go_on(attacked)
             run.play()
+            _go_on(attacked)
             report = run.report("")
             if report.broken:
                 raise BenchFailed(f"a promise broke: {report.broken[0]}")
@@ -107,10 +109,23 @@ def _with_one_stopped(
                 daemon.process.wait(FINAL_S)
             taken = []
             for payer in islice(cycle(payers), WARMING + samples):
-                time.sleep(moments.uniform(0.0, APART_S))
+                _pause(attacked, moments.uniform(0.0, APART_S))
                 taken.append(lone(client, payer))
             both.append(taken[WARMING:])
     return both[0], both[1]
+
+
+def _pause(attacked: Network, seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    while (left := ends - time.monotonic()) > 0:  # the end of a child wakes it too
+        attacked.alarm.wait(left)
+        _go_on(attacked)
+
+
+def _go_on(attacked: Network) -> None:
+    """The network keeps SIGINT and SIGTERM to itself. Raise KeyboardInterrupt where one came."""
+    if attacked.alarm.ending:
+        raise KeyboardInterrupt
 
 
 def _payers(home: Path, client: Client) -> list[Purse]:
