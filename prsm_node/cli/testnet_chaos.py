@@ -93,7 +93,11 @@ def _reported(run: Run, pictures: Path) -> Report:
             at = second - int(run.began)
             slowest[at] = max(slowest.get(at, 0.0), ms)
     names = [home.name for home in run.homes]
-    file.write_text(diagram.page(report, run.vitals.heights, slowest, names), encoding="utf-8")
+    try:
+        file.write_text(diagram.page(report, run.vitals.heights, slowest, names), encoding="utf-8")
+    except OSError as error:  # a run of hours is told nevertheless
+        say(f"the picture can't be written to {file}: {(error.strerror or '').lower()}; name a DIR of yours")
+        report = msgspec.structs.replace(report, timeline="")
     return report
 
 
