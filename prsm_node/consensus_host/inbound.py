@@ -349,9 +349,11 @@ class Inbound:
         if not replica.lanes.wants_certificate(certificate):
             return True
         members = replica.height.validators
-        if members_only(certificate, members) is None and replica.chain.certified(certificate):
-            # The set has changed, here or there: its author asks for acknowledgements again.
-            return True
+        voters = {voter for voter, _ in certificate.votes}
+        if members_only(certificate, members) is None and len(voters) == len(certificate.votes):
+            # The set has changed, here or there (we may be heights behind): no fault, and its author asks for
+            # acknowledgements again.
+            return replica.chain.certified(certificate)
         checked = self._host.checks.tip_certificate(certificate, members)
         if checked is None:
             self._outbox.fault(link, "tip_certificate.votes")

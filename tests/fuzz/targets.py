@@ -19,10 +19,10 @@ from consensus.blocks import Block, block_digest
 from consensus.certificates import Certificate
 from consensus.evidence import Evidence, VoteEquivocation, offence, verify
 from consensus.signing import SignedKind, signed_bytes
-from consensus.simulation.scenario import scenario_of
 from consensus.votes import VoteKind
 from prsm_node import account_proof, config_file, forks, genesis, invite, trusted_block
 from prsm_node.chaos.scenario import scenario_of as chaos_scenario_of
+from prsm_node.cli import simulate
 from prsm_node.cli.amounts import ftns, parse_ftns
 from prsm_node.cli.tx import parse_hash
 from prsm_node.consensus_host import answers, sessions
@@ -362,8 +362,8 @@ TARGETS: dict[str, Target] = {
     ),
     "account_proof": Target(_file(account_proof.read), (OperatorError,), None, ()),
     "scenario": Target(
-        lambda data: scenario_of(tomllib.loads(data.decode())),
-        (ValueError,),
+        _file(lambda path: simulate.load(str(path))),
+        (OperatorError,),
         None,
         tuple(path.read_bytes() for path in sorted(SCENARIOS.glob("*.toml"))),
     ),

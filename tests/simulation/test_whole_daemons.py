@@ -40,9 +40,15 @@ def test_every_promise_is_kept_and_faults_and_recoveries_are_met() -> None:
         assert verdict.violation is None, f"seed {seed}"
         met.update(verdict.effects)
     faults = ("crash", "cut", "heal", "clock", "slow")
-    recoveries = ("sent.gossip", "sent.want", "log.info recovered", "log.info caught_up", "log.info snapshot")
+    recoveries = ("sent.gossip", "sent.want", "sent.committed", "log.info recovered", "log.info snapshot")
     for kind in (*faults, *recoveries, "settled"):
         assert met[kind], f"no {kind} in {met}"
+
+
+def test_who_was_away_for_long_catches_up_by_sync() -> None:
+    verdict = play(drawn(load("crashes"), 1)).verdict
+    assert verdict.violation is None
+    assert verdict.effects["log.info syncing"]
 
 
 def test_what_clients_were_told_outlives_the_end_of_all_daemons_at_once() -> None:
