@@ -1,6 +1,7 @@
 """A network of daemons for a bench: `prsm-node testnet up` as a process, in a directory that goes with it."""
 
 import json
+import os
 import select
 import shutil
 import subprocess
@@ -35,7 +36,7 @@ def local_network(validators: int, accounts: int = 1) -> Iterator[list[Node]]:
     """Run daemons until the block ends; all are connected and vote when it begins. Raise BenchFailed."""
     directory = Path(tempfile.mkdtemp(prefix="prsm-bench-"))
     command = [sys.executable, "-m", "prsm_node", "testnet", "up", str(directory), "--json"]
-    command += ["--validators", str(validators), "--accounts", str(accounts)]
+    command += ["--validators", str(validators), "--accounts", str(accounts), "--parent", str(os.getpid())]
     keeper = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
     )

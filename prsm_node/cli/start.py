@@ -1,9 +1,6 @@
 """`prsm-node start`: the daemon in the foreground."""
 
-import ctypes
-import os
 import shlex
-import signal
 from typing import Annotated
 
 import typer
@@ -12,12 +9,11 @@ from prsm_node import config_file
 from prsm_node.cli import home_making
 from prsm_node.cli.daemon import program
 from prsm_node.cli.home_options import chosen_home
+from prsm_node.cli.keeper import end_with
 from prsm_node.cli.output import say
 from prsm_node.cli.passphrase import passphrase_of
 from prsm_node.errors import OperatorError
 from prsm_node.home import Home
-
-PR_SET_PDEATHSIG = 1
 
 
 def start(
@@ -66,13 +62,6 @@ def start(
 
     trio.run(daemon.run, home, config, passphrase)
     return 0
-
-
-def end_with(parent: int) -> None:
-    """Have the kernel send SIGTERM to this process when the one that keeps it ends, however it ends."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        raise OperatorError(f"process {parent}, which started this daemon, has ended already")
 
 
 def _make_development_network(home: Home) -> None:

@@ -81,7 +81,10 @@ def chaos(homes: Sequence[Path], asked: Asked, settings: Settings, pictures: Pat
         print_json({"event": "report", **msgspec.to_builtins(report)})
     else:
         print_fields(told(report))
-    return 1 if report.broken else 0
+    early = report.seconds + 0.1 < settings.seconds
+    if early:
+        say(f"ended after {report.seconds:g} of {settings.seconds:g} s: what was not played shows nothing")
+    return 1 if report.broken or early else 0
 
 
 def _reported(run: Run, pictures: Path) -> Report:

@@ -17,6 +17,7 @@ import typer
 from prsm_node.cli.daemon import program
 from prsm_node.cli.fleet import Alarm, Fleet, NodeUp, alarm
 from prsm_node.cli.json_flag import JsonFlag
+from prsm_node.cli.keeper import end_with
 from prsm_node.cli.output import print_json, say
 from prsm_node.errors import OperatorError
 from prsm_node.home import Home
@@ -66,6 +67,7 @@ def up(
         Links, typer.Option(help="What shapes them: namespaces where root allows, else a proxy.")
     ] = Links.AUTO,
     json: JsonFlag = False,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> int:
     """Run all nodes of a local network.
 
@@ -76,6 +78,8 @@ def up(
     each fault; then comes a report, and a picture in DIR (here, if that is temporary). Exit code 1 if a
     promise broke.
     """
+    if parent is not None:
+        end_with(parent)
     if chaos is None and (seed, load, links) != (None, None, Links.AUTO):
         raise OperatorError("--seed, --load and --links are of an attack; add --chaos SCENARIO")
     if chaos is not None:

@@ -94,6 +94,8 @@ class Asking:
         self._open: dict[tuple[int, int], _Question] = {}
         self._late: dict[int, int] = {}
         """Link -> its greatest question given up: an answer that comes after all is late, not unasked."""
+        self._places: dict[int, trio.Semaphore] = {}
+        """By link: one more question than its peer answers at once would be a fault of ours."""
         self._answering: dict[int, int] = {}
         self._large: dict[int, trio.Lock] = {}
         """Link -> who has a large answer on its way there."""
@@ -101,9 +103,21 @@ class Asking:
     async def ask(self, link: Link, wanted: Wanted, deadline_s: float, bytes_max: int) -> bytes:
         """Return the answer. Raise NotFound, Busy, Late, or PeerFault where it is too large or the link ends.
 
+        It waits for as long again while as many questions are open there as a peer answers at once.
         Cancelling forgets the question, no more.
         """
         assert 0 < bytes_max <= ANSWER_BYTES_MAX, f"no answer has {bytes_max} bytes"
+        places = self._places.setdefault(link.number, trio.Semaphore(ANSWERS_AT_ONCE))
+        with trio.move_on_after(deadline_s) as waiting:
+            await places.acquire()
+        if waiting.cancelled_caught:
+            raise Busy(link, "has as many questions of ours open as it takes at once")
+        try:
+            return await self._asked(link, wanted, deadline_s, bytes_max)
+        finally:
+            places.release()
+
+    async def _asked(self, link: Link, wanted: Wanted, deadline_s: float, bytes_max: int) -> bytes:
         self._next_id += 1
         number, key = self._next_id, (link.number, self._next_id)
         question = self._open[key] = _Question(link, bytes_max)
@@ -163,6 +177,7 @@ class Asking:
             if number == link.number and question.result is None:
                 question.end(PeerFault(link, "is gone"))
         self._late.pop(link.number, None)
+        self._places.pop(link.number, None)
 
     async def _work(self, link: Link, request: Request) -> None:
         if not isinstance(request.wanted, BlocksWanted | HeadersWanted | SnapshotWanted | GroupWanted):

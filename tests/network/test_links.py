@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from prsm_node.errors import OperatorError
-from prsm_node.network.asking import Busy, NotFound, PeerFault
+from prsm_node.network.asking import ANSWERS_AT_ONCE, Busy, NotFound, PeerFault
 from prsm_node.network.link import Link
 from prsm_node.network.links import Links
 from prsm_node.wire.frames import encode_message
@@ -211,6 +211,34 @@ async def test_the_round_trip_and_the_height_of_a_peer_are_known() -> None:
         assert view.node_id in second.addresses[0]
         assert (view.outbound, view.version, view.score) == (False, "test", 0)
         assert view.bytes_in > 0 < view.bytes_out
+
+
+async def test_more_questions_than_a_peer_answers_at_once_wait_here_and_are_no_fault_there() -> None:
+    """Who lacks the certificates of all lanes of a large set has a hundred questions at once."""
+    busy: list[int] = [0]
+
+    async def answer(link: Link, wanted: Wanted) -> bytes | None:
+        busy[0] += 1
+        assert busy[0] <= ANSWERS_AT_ONCE
+        await trio.sleep(0.01)
+        busy[0] -= 1
+        return b"genesis"
+
+    async with running() as nursery:
+        first = await start(nursery, 1, config(), answer=answer)
+        second = await start(nursery, 2, config(*first.addresses))
+        await until(second.links.links)
+        (link,) = second.links.links()
+        answers: list[bytes] = []
+
+        async def ask() -> None:
+            answers.append(await second.links.ask(link, GenesisWanted(), 5))
+
+        async with trio.open_nursery() as asking:
+            for _ in range(128):
+                asking.start_soon(ask)
+        assert answers == [b"genesis"] * 128
+        assert not first.links.scores.faults
 
 
 async def test_questions_are_answered_in_parts_refused_and_timed_out() -> None:
