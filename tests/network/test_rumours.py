@@ -128,8 +128,8 @@ async def test_a_peer_that_tells_of_thousands_is_heard_within_bounds_and_few_are
             assert node.links.counters["addresses_refused.no_port"] == 4
             assert node.links.counters["addresses_refused.too_many_of_one_peer"] > 62
             assert NEW_PLACES < len(node.links.book) <= NODES_PER_TELLER_MAX
-            await until(lambda: dials)
-            await trio.sleep(1.0)
+            # Whether the place is among the told that are kept is drawn anew each time.
+            await trio.sleep(1.5)
             # Of one place: at 0, 0.2, 0.6, 1.4 s.
             assert len(dials) <= 6, "62 keys, one place"
             victims.cancel_scope.cancel()
