@@ -8,7 +8,7 @@ import msgspec
 from consensus.blocks import Proposal
 from consensus.dissemination.batches import batch_digest
 from consensus.votes import Vote, VoteKind
-from prsm_node.consensus_host.records import RecordKind, decode_batch, decode_guard
+from prsm_node.consensus_host.records import RecordKind, decode_batch, decode_decision, decode_guard
 from prsm_node.home import Home
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.journal_segments import Record
@@ -70,3 +70,15 @@ def assert_nothing_signed_twice(homes: Iterable[Path]) -> None:
 def heights_precommitted(home: Path) -> set[int]:
     """Return the heights at which this home's validator precommitted."""
     return {height for height, _, step in signed_places(home) if step == 3}
+
+
+def decision_voters(homes: Iterable[Path]) -> dict[int, set[bytes]]:
+    """Return whose precommits the decisions of each height were seen with."""
+    found: dict[int, set[bytes]] = {}
+    for home in homes:
+        for record in records(home):
+            if record.kind == RecordKind.DECISION:
+                decision = decode_decision(record.payload)
+                voters = {vote.voter for vote in decision.certificate.votes}
+                found.setdefault(decision.block.height, set()).update(voters)
+    return found

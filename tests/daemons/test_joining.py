@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 
 from prsm_node.cli.home_making import free_ports
+from prsm_node.cli.passphrase import passphrase_of
 from prsm_node.control.client import Client
 from prsm_node.control.views import AccountView, TransactionView
+from prsm_node.home import Home
 from prsm_node.identity.addresses import address_of
+from prsm_node.identity.keystore import KeyKind, unlock
 from tests.daemons.fleet import Net, asks, blocks, same_chain, status, until, wallet_keys
-from tests.daemons.journals import assert_nothing_signed_twice, heights_precommitted
+from tests.daemons.journals import assert_nothing_signed_twice, decision_voters, heights_precommitted
 from tests.daemons.load import load
 
 pytestmark = pytest.mark.daemons
@@ -42,6 +45,9 @@ def test_a_late_validator_catches_up_and_votes_and_a_follower_serves_reads(tmp_p
         net.end()
         # That others counted it is shown above: undoing that block takes more than the base strength.
         assert max(heights_precommitted(late)) > joined_at
+        key = unlock(Home(late).validator_key, KeyKind.VALIDATOR, passphrase_of(Home(late))).public
+        voted = [height for height, voters in decision_voters(first).items() if key in voters]
+        assert all(height > 15 for height in voted), "it did not vote on what it caught up with"
         assert_nothing_signed_twice(net.homes)
     finally:
         net.end_all()
