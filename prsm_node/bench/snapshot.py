@@ -24,8 +24,9 @@ from consensus.certificates import Certificate
 from consensus.votes import VoteKind
 from prsm_node.bench.local_network import progress
 from prsm_node.bench.made_chain import ChainMaker, data_of, genesis_time_ms
+from prsm_node.bench.own_daemons import POLL_S, own_daemons, process_up
 from prsm_node.bench.report import BenchFailed, Metric
-from prsm_node.bench.sync import POLL_S, VALIDATORS, follower, process_up, processes_ended
+from prsm_node.bench.sync import VALIDATORS, follower
 from prsm_node.cli import home_making
 from prsm_node.cli.fleet import Daemon
 from prsm_node.control.client import Client
@@ -135,9 +136,7 @@ def _empty_block(state: State) -> None:
 
 def joined(servers: int) -> dict[str, Metric]:
     """Return `join` and how much of it came over the network."""
-    directory = Path(tempfile.mkdtemp(prefix="prsm-bench-"))
-    daemons: list[Daemon] = []
-    try:
+    with own_daemons() as (directory, daemons):
         homes, someone, tip = _homes(directory, servers)
         daemons += [Daemon(home.path) for home in homes[1:]]
         for daemon in daemons:
@@ -151,14 +150,6 @@ def joined(servers: int) -> dict[str, Metric]:
             first = client.ask("status", StatusView).first_block
         if first == 1:
             raise BenchFailed(f"it synced all blocks instead; see {homes[0].log}")
-    except BaseException:
-        progress(f"the homes and logs are kept in {directory}")
-        raise
-    else:
-        processes_ended(daemons)
-        shutil.rmtree(directory)
-    finally:
-        processes_ended(daemons)
     return {"join": Metric.single(join_s, "s", 1), "joined_above": Metric.single(first - 1, "height", 1)}
 
 

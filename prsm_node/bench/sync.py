@@ -7,8 +7,6 @@ those near the tip (sync.verify). Not measured: starting and linking, which take
 """
 
 import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -20,6 +18,7 @@ import trio
 
 from prsm_node.bench.local_network import progress
 from prsm_node.bench.made_chain import ChainMaker, bodies_of, data_of, genesis_time_ms
+from prsm_node.bench.own_daemons import POLL_S, own_daemons, process_up
 from prsm_node.bench.presign import addresses, signers
 from prsm_node.bench.processes import cpu_s
 from prsm_node.bench.report import BenchFailed, Metric
@@ -43,9 +42,7 @@ FUNDS: Final = 10**12
 FEE: Final = 1_000
 RUN: Final = 4
 PLAY_PASSPHRASE: Final = "of a bench alone"
-READY_S: Final = 60.0
 SYNC_S: Final = 300.0
-POLL_S: Final = 0.05
 
 
 def sync(servers: int) -> dict[str, Metric]:
@@ -59,9 +56,7 @@ def sync(servers: int) -> dict[str, Metric]:
 def measured(name: str, servers: int, blocks: int, transfers: int) -> dict[str, Metric]:
     """Return the rate at which a new node passes so many blocks of so many transfers, and what a block cost
     its processes."""
-    directory = Path(tempfile.mkdtemp(prefix="prsm-bench-"))
-    daemons: list[Daemon] = []
-    try:
+    with own_daemons() as (directory, daemons):
         homes = homes_with_chain(directory, servers, blocks, transfers)
         daemons += [Daemon(home.path) for home in homes[1:]]
         for daemon in daemons:
@@ -69,14 +64,6 @@ def measured(name: str, servers: int, blocks: int, transfers: int) -> dict[str, 
         progress(f"{name}: a new node catches up with {blocks:,} blocks")
         daemons.append(Daemon(homes[0].path))
         rate, cpu_ms = _catches_up(daemons[-1], daemons[0], blocks)
-    except BaseException:
-        progress(f"the homes and logs are kept in {directory}")
-        raise
-    else:
-        processes_ended(daemons)
-        shutil.rmtree(directory)
-    finally:
-        processes_ended(daemons)
     return {
         f"{name}_blocks": Metric.single(rate, "blocks/s", blocks),
         f"{name}_cpu_ms_per_block": Metric.single(cpu_ms, "ms", blocks),
@@ -172,24 +159,3 @@ def _catches_up(new: Daemon, server: Daemon, blocks: int) -> tuple[float, float]
         raise BenchFailed(f"{blocks} blocks pass too soon to be timed; take more")
     passed = status.height - first[0]
     return passed / (now - first[1]), (cpu_s([new.process.pid]) - first[2]) * 1e3 / passed
-
-
-def process_up(daemon: Daemon) -> None:
-    """Return when it answers; raise BenchFailed."""
-    deadline = time.monotonic() + READY_S
-    while daemon.up() is None:
-        if daemon.process.poll() is not None or time.monotonic() > deadline:
-            raise BenchFailed(f"{daemon.name} did not come up: {daemon.last_words()}")
-        time.sleep(POLL_S)
-
-
-def processes_ended(daemons: list[Daemon]) -> None:
-    """End them all, those that did already too."""
-    for daemon in daemons:
-        if daemon.process.poll() is None:
-            daemon.process.terminate()
-    for daemon in daemons:
-        try:
-            daemon.process.wait(READY_S)
-        except subprocess.TimeoutExpired:
-            daemon.process.kill()
