@@ -41,6 +41,7 @@ from prsm_node.network.gossip import Gossiper
 from prsm_node.network.link import Link
 from prsm_node.network.links import Links
 from prsm_node.node_view import RunningNode
+from prsm_node.observability.block_log import BlockLog
 from prsm_node.peer_outbox import PeerOutbox
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.executed_block import Execution
@@ -90,6 +91,7 @@ class Node:
         self.voting = Voting(self, validator_key.public, switched_on=config.consensus.vote)
         self._stop = trio.Event()
         self._told: list[Callable[[Final], None]] = []
+        self._log = BlockLog(machine.clock)
         self._recovering = True
         self.trusted = trusted_block.load(home.trusted_block)
         self.forks = forks.met(home)
@@ -354,15 +356,11 @@ class Node:
     def _final(self, final: Final) -> None:
         block = final.block
         # Of a thousand blocks a second while catching up, sync tells now and then.
-        tell = log.debug if self._catches_up() else log.info
-        tell(
-            "block",
-            height=block.height,
-            transactions=final.execution.transactions,
-            round=final.certificate.round,
-            hash=final.digest.hex()[:16],
-            late_ms=max(0, self.machine.now_ms() - block.time_ms),
-        )
+        if not self._catches_up():
+            late_ms = max(0, self.machine.now_ms() - block.time_ms)
+            self._log.add(
+                block.height, final.execution.transactions, final.certificate.round, final.digest, late_ms
+            )
         for told in list(self._told):
             told(final)
 
