@@ -77,6 +77,8 @@ class Cluster:
         self.delivered = 0
         self.steps = 0
         self.steps_max: int | None = None
+        self.sealed_ms: list[float] = []
+        """When an honest validator closed a batch."""
         self.on_vote: Callable[[int, int], None] = lambda height, round_: None
         """Told the height and round of each vote that is cast."""
         self.trace: list[Event] | None = [] if trace else None
@@ -169,6 +171,8 @@ class Cluster:
         """Close a batch in this validator's lane, if it has room."""
         validator = self.all[number]
         if validator.up and validator.replica.lanes.room() > 0:
+            if validator.honest:
+                self.sealed_ms.append(self.elapsed_ms)
             validator.feed(BatchSealed(body.to_bytes(32, "big")))
 
     def heights(self) -> list[int]:

@@ -29,6 +29,14 @@ def test_every_promise_is_kept_in_each_shipped_scenario(name: str) -> None:
         assert verdict.violation is None, f"seed {seed}"
 
 
+def test_an_idle_network_is_no_dead_one() -> None:
+    """Its blocks come a heartbeat apart, further than what is asked of one with something to order."""
+    for seed in range(3):
+        verdict, _ = simulate(replace(MIXED, batch_every_ms=0), seed)
+        assert verdict.violation is None, f"seed {seed}"
+        assert verdict.recovered_ms > MIXED.calm_bound_ms
+
+
 def test_each_kind_of_actor_has_a_scenario_of_its_own() -> None:
     assert ACTORS.keys() <= set(shipped())
 
