@@ -16,18 +16,21 @@ from prsm_node.identity.addresses import validator_text
 def peers(
     banned: Annotated[bool, typer.Option("--banned", help="Who is banned, why, and until when.")] = False,
     unban: Annotated[
-        str, typer.Option("--unban", metavar="WHO", help="Lift a ban, by the first column of --banned.")
-    ] = "",
+        str | None,
+        typer.Option("--unban", metavar="WHO", help="Lift a ban, by the first column of --banned."),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """The peers this node is connected to, or whom it banned.
 
     Bans end by themselves; each later one of the same peer or place lasts four times as long.
     """
-    if banned and unban:
+    if banned and unban is not None:
         raise click.UsageError("--banned lists and --unban lifts; choose one")
+    if unban is not None and not unban.strip():
+        raise click.UsageError("--unban is empty; name who may link again, as prsm-node peers --banned does")
     with daemon() as client:
-        if unban:
+        if unban is not None:
             client.ask("unban", object, who=unban)
             if json:
                 print_json({"unbanned": unban})

@@ -9,8 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from consensus.blocks import block_digest
+from prsm_node import config_file, trusted_block
 from prsm_node import genesis as genesis_file
-from prsm_node import trusted_block
 from prsm_node.cli.home_options import existing_home
 from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_fields, print_json, print_table, say
@@ -24,14 +24,15 @@ SHOWN_EVERY_S: Final = 0.2
 
 def list_snapshots(json: bool = False) -> None:
     """The snapshots of the state in this home."""
-    found, damaged = _found(existing_home())
+    home = existing_home()
+    found, damaged = _found(home)
     for sentence in damaged:
         say(sentence)
     if json:
         print_json({"snapshots": [_as_json(snapshot) for snapshot in found]})
         return
     if not found:
-        say("there is none yet; storage.snapshot_blocks says how often one is taken")
+        say(_why_none(home))
         return
     print_table(
         ("height", "accounts", "bytes", "block", "certified by"),
@@ -65,11 +66,11 @@ def export(
     home = existing_home()
     found, _ = _found(home)
     chosen = [snapshot for snapshot in found if height is None or snapshot.height == height]
+    if not found:
+        raise OperatorError(_why_none(home))
     if not chosen:
-        which = (
-            f"of height {height}" if height is not None else "yet; one is taken every storage.snapshot_blocks"
-        )
-        raise OperatorError(f"there is no snapshot in {home.snapshots} {which}; see prsm-node snapshot list")
+        heights = ", ".join(str(snapshot.height) for snapshot in found)
+        raise OperatorError(f"there is no snapshot of height {height} in {home.snapshots}; choose {heights}")
     snapshot = chosen[-1]
     bar = _Bar("writing")
     size = snapshot_archive.write(snapshot, file, bar.tell)
@@ -159,6 +160,16 @@ def _found(home: Home) -> tuple[list[Snapshot], list[str]]:
     except OSError as error:
         why = (error.strerror or "it fails").lower()
         raise OperatorError(f"the snapshots in {home.snapshots} can't be read: {why}") from None
+
+
+def _why_none(home: Home) -> str:
+    """Say when there will be one, and what brings it sooner."""
+    every = config_file.load(home.config).storage.snapshot_blocks
+    none = f"there is no snapshot in {home.snapshots}"
+    change = f"storage.snapshot_blocks in {home.config} and start the node again"
+    if every == 0:
+        return f"{none}, and this node takes none; set {change}"
+    return f"{none} yet: a running node takes one each {every:,} blocks; for one sooner, lower {change}"
 
 
 def _as_json(snapshot: Snapshot) -> dict[str, object]:

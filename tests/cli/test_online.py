@@ -157,6 +157,8 @@ def test_bans_are_listed_and_lifted(served: Served, capsys: pytest.CaptureFixtur
     assert run([*home, "peers", "--unban", "203.0.113.7"]) == 1
     assert "is not banned; `peers --banned` lists who is" in capsys.readouterr().err
     assert run([*home, "peers", "--unban", "x", "--banned"]) == 2
+    assert run([*home, "peers", "--unban", ""]) == 2
+    assert "--unban is empty; name who may link again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

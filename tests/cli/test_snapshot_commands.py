@@ -160,8 +160,14 @@ def test_what_a_home_trusts_decides_and_trust_can_be_named(
 
 
 def test_without_a_snapshot_the_sentence_says_when_one_is_taken(
-    tmp_path: Path, chain: CertifiedChain, ask: Ask
+    tmp_path: Path, chain: CertifiedChain, ask: Ask, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = a_home(tmp_path / "home", chain)
     assert ask(home, "snapshot", "list") == {"snapshots": []}
-    assert "storage.snapshot_blocks" in ask(home, "snapshot", "export", str(tmp_path / "x"), code=1)
+    told = ask(home, "snapshot", "export", str(tmp_path / "x"), code=1)
+    assert "takes one each 10,000 blocks; for one sooner, lower storage.snapshot_blocks" in told
+    home.config.write_text("[storage]\nsnapshot_blocks = 0\n")
+    assert run(["--home", str(home.path), "snapshot", "list"]) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert f"takes none; set storage.snapshot_blocks in {home.config}" in said.err
