@@ -18,6 +18,7 @@ from consensus.simulation.execution import Execution
 from consensus.simulation.forks import Forks
 from consensus.simulation.invariants import Invariants
 from consensus.simulation.network import Network
+from consensus.simulation.process import Process
 from consensus.simulation.scenario import Links
 from consensus.simulation.signatures import Signatures
 from consensus.simulation.validator import Validator
@@ -141,7 +142,7 @@ class Cluster:
             self.trace.append(Event(self.elapsed_ms, "message", f"{source.name} > {to.name}", what, sent_ms))
         to.receive(what)
 
-    def record(self, kind: str, who: Validator | None, what: str) -> None:
+    def record(self, kind: str, who: Process | None, what: str) -> None:
         if self.trace is not None:
             self.trace.append(Event(self.elapsed_ms, kind, who.name if who is not None else "", what))
 

@@ -5,14 +5,16 @@ their powers change, and who is convicted is gone for good (PROTOCOL, Blocks 1: 
 force from h + 3).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 import msgspec
+from msgspec.structs import replace
 
 from consensus.blocks import Block, block_digest
-from consensus.chain import Since
+from consensus.chain import ChainStart, Since
 from consensus.evidence import guilty
+from consensus.evidence_window import EvidenceWindow
 from consensus.quorum import is_third
 from consensus.validators import ValidatorSet
 
@@ -73,21 +75,31 @@ class Execution:
             state = self._states[digest] = State(root, members, since, convicted)
         return state
 
-    def sets(self, chain: list[Block]) -> dict[int, ValidatorSet]:
-        """Return the sets of the three heights above a chain, which is what a restart begins with."""
+    def start_above(self, chain: Sequence[Block], genesis_ms: int) -> ChainStart:
+        """Return what a replica begins with above a chain, of which no block may be missing.
+
+        `genesis_ms` is the time that the first block must be above.
+        """
         height = len(chain)
-        return {height + i: self._named_by(chain, height + i).members for i in (1, 2, 3)}
+        last = chain[-1] if chain else None
+        named = {height + i: self._named_by(chain, height + i) for i in (1, 2, 3)}
+        start = ChainStart(
+            height=height,
+            digest=block_digest(last) if last else self.genesis.root,
+            time_ms=last.time_ms if last else genesis_ms,
+            tips=tuple({tip.author: tip for block in chain for tip in block.tips}.values()),
+            roots={0: self.genesis.root} | {block.height: self.after(block).root for block in chain[-2:]},
+            sets={above: state.members for above, state in named.items()},
+            last_work=max((block.height for block in chain if block.works), default=0),
+            since={above: state.since for above, state in named.items()},
+            convicted=(self.after(last) if last else self.genesis).convicted,
+        )
+        window = EvidenceWindow()
+        for block in chain:
+            window = window.after(block.height, block.time_ms, start.window_ms)
+        return replace(start, window=window)
 
-    def since(self, chain: list[Block]) -> dict[int, Since]:
-        """Return since when the members of those sets are in it."""
-        height = len(chain)
-        return {height + i: self._named_by(chain, height + i).since for i in (1, 2, 3)}
-
-    def convicted(self, chain: list[Block]) -> frozenset[bytes]:
-        """Return whom a chain's blocks convicted."""
-        return (self.after(chain[-1]) if chain else self.genesis).convicted
-
-    def _named_by(self, chain: list[Block], height: int) -> State:
+    def _named_by(self, chain: Sequence[Block], height: int) -> State:
         """The set of a height is what the block three below it left."""
         return self.after(chain[height - 4]) if height > 3 else self.genesis
 

@@ -50,7 +50,7 @@ def _certificate(validator: "Validator", what: happened.CertificateReceived) -> 
     members = replica.chain.validators(certificate.height)
     if members is None:
         # It can't be checked here; sync finds out whether somebody is so far ahead.
-        validator.catch_up(fx.CatchUp(certificate.height, what.link))
+        validator.fetching.catch_up(fx.CatchUp(certificate.height, what.link))
         return False
     return _judged(validator, validator.cluster.signatures.certificate(certificate, members))
 

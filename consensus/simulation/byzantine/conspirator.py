@@ -79,7 +79,7 @@ class Conspirator(Validator):
             self._show_two(proposal)
             return
         polka = found[self.cluster.chance.one_of((*drawn, "which"), len(found))]
-        known = [one._proposals[polka.value] for one in self._ring() if polka.value in one._proposals]
+        known = [one.proposals[polka.value] for one in self._ring() if polka.value in one.proposals]
         block = known[0].block
         old = replace(proposal, valid_round=polka.round, block=block, polka=polka, signature=b"")
         self.broadcast(ProposalReceived(self.link, self.cluster.signatures.sign_proposal(old)))
@@ -92,7 +92,7 @@ class Conspirator(Validator):
         rival = self.cluster.signatures.sign_proposal(replace(proposal, block=block, signature=b""))
         for one in self._ring():
             for known in (proposal, rival):
-                one._proposals[block_digest(known.block)] = known
+                one.proposals[block_digest(known.block)] = known
         for to in self.cluster.all:
             if to is not self:
                 shown = rival if to in self.cluster.honest[::2] else proposal
@@ -114,7 +114,7 @@ class Conspirator(Validator):
                     self.cluster.send(self, to, CertificateReceived(self.link, quorum))
 
     def _proposed(self, height: int) -> list[bytes]:
-        known = [p for one in self._ring() for p in one._proposals.values() if p.height == height]
+        known = [p for one in self._ring() for p in one.proposals.values() if p.height == height]
         return sorted({block_digest(p.block) for p in known})
 
     def favoured(self, whom: int, height: int, round_: int, proposed: list[bytes]) -> bytes | None:

@@ -16,7 +16,7 @@ class Splitter(EquivocatingProposer):
     def show_vote(self, vote: CheckedVote) -> None:
         if vote.kind is VoteKind.PRECOMMIT:
             return
-        shown = [p for p in self._proposals.values() if (p.height, p.round) == (vote.height, vote.round)]
+        shown = [p for p in self.proposals.values() if (p.height, p.round) == (vote.height, vote.round)]
         for to in self.cluster.all:
             if to is self:
                 continue

@@ -35,7 +35,7 @@ class StaleCertificates(Validator):
         polkas = [kept.certificate for kept in self._kept if isinstance(kept, CertificateReceived)]
         old = next((polka for polka in polkas if self._fits(polka, proposal)), None)
         if old is not None:
-            block = self._proposals[old.value].block
+            block = self.proposals[old.value].block
             stale = replace(proposal, valid_round=old.round, block=block, polka=old, signature=b"")
             proposal = self.cluster.signatures.sign_proposal(stale)
         super().show_proposal(proposal)
@@ -45,6 +45,6 @@ class StaleCertificates(Validator):
         return (
             here
             and polka.round < proposal.round
-            and polka.value in self._proposals
+            and polka.value in self.proposals
             and polka.value != block_digest(proposal.block)
         )

@@ -19,7 +19,7 @@ from consensus.dissemination import lanes, tips
 from consensus.effects import Effect
 from consensus.guard import Step
 from consensus.inputs import VoteReceived, VotesChecked
-from consensus.simulation import disk, validator
+from consensus.simulation import disk, fetching, validator
 from consensus.simulation.run import simulate
 from consensus.timers import TimerKind
 from consensus.validators import ValidatorSet
@@ -268,7 +268,7 @@ def a_rival_parent_is_acknowledged_upon(patch: pytest.MonkeyPatch) -> None:
 def who_lags_is_told_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(recent.RecentHeights, "forward", lambda self, height: [])
     patch.setattr(recent.RecentHeights, "late_vote", lambda self, vote, link, now_ms: [])
-    patch.setattr(validator.Validator, "catch_up", lambda self, effect: None)
+    patch.setattr(fetching.Fetching, "catch_up", lambda self, effect: None)
 
 
 BUGS = {
