@@ -377,6 +377,8 @@ class Replica:
 
     def _follow(self, outcomes: list[Outcome], now_ms: int) -> list[Effect]:
         """Pass effects on; act on what only this file can: build, propose, go to the next height."""
+        if self._held_decision is not None:
+            return []  # late precommits: they are in the certificate that its Decide will have
         effects: list[Effect] = []
         for outcome in outcomes:
             if isinstance(outcome, FetchBlock) and self._judgement.holds(outcome.value):
@@ -407,7 +409,7 @@ class Replica:
         if self.chain.validators(block.height + 1) is None:
             self._held_decision = decided
             return []
-        self._held_decision = None
+        decided, self._held_decision = self.height.decided or decided, None
         self.chain.append(block, decided.value)
         self.lanes.commit(block.tips)
         before = self.height

@@ -6,10 +6,22 @@ import msgspec
 import pytest
 
 from consensus.blocks import Block, CheckedProposal, Proposal, Tip
-from consensus.certificates import CheckedCertificate
-from consensus.effects import Effect, FetchTipCertificate, Halt, ReportEvidence
+from consensus.certificates import CheckedCertificate, votes_of
+from consensus.chain import ChainStart
+from consensus.effects import Decide, Effect, FetchTipCertificate, Halt, ReportEvidence, StrengthenCommit
 from consensus.evidence import guilty
-from consensus.inputs import CertificateReceived, ProposalReceived
+from consensus.guard import Guard
+from consensus.inputs import (
+    BlockExecuted,
+    BlockReceived,
+    CertificateReceived,
+    Input,
+    ProposalReceived,
+    VotesChecked,
+)
+from consensus.replica import Replica
+from consensus.rules import Rules
+from consensus.votes import CheckedVote
 from tests.consensus.replica_cluster import Cluster
 
 
@@ -182,3 +194,32 @@ def test_two_proposals_of_a_round_convict_while_the_first_waits_for_a_certificat
     assert guilty(report.evidence) == proposer
     assert replica.evidence.pieces() == (report.evidence,)
     assert not any(isinstance(effect, ReportEvidence) for effect in fed(b"c" * 32)), "again"
+
+
+def test_precommits_that_come_while_a_decision_waits_for_execution_are_in_its_certificate() -> None:
+    cluster = Cluster(heartbeat_ms=1_000).start()
+    cluster.run_for(seconds=5)
+    members = cluster.validators
+    start = ChainStart(
+        0, cluster.genesis, cluster.start_ms - 1, (), {0: cluster.genesis}, {h: members for h in (1, 2, 3)}
+    )
+    replica = Replica(None, Rules(), start, Guard())
+
+    def fed(happened: Input) -> list[Effect]:
+        return [e for e in replica.step(happened, cluster.now_ms) if isinstance(e, Decide | StrengthenCommit)]
+
+    def decided(height: int) -> list[Effect]:
+        block, commit = cluster.peers[0].blocks[height - 1]
+        quorum = CheckedCertificate(msgspec.structs.replace(commit, votes=commit.votes[:3]))
+        return fed(BlockReceived(1, block, quorum))
+
+    assert [len(decided(height)) for height in (1, 2)] == [1, 1]
+    assert decided(3) == [], "the set of height 4 is known when height 1 is executed"
+    for commit in (validator.blocks[2][1] for validator in cluster.peers):
+        assert fed(VotesChecked(tuple(CheckedVote(vote) for vote in votes_of(commit)))) == [], (
+            "no decision yet"
+        )
+    (decide,) = fed(BlockExecuted(1, cluster.genesis, 0, members.pairs()))
+    assert isinstance(decide, Decide)
+    late = {member.voter for v in cluster.peers for member in v.blocks[2][1].votes}
+    assert {member.voter for member in decide.certificate.votes} == late == set(members.powers)
