@@ -7,10 +7,9 @@ commit points were. All methods belong on one thread, the event loop's.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 import lmdb
 import trio
@@ -29,41 +28,24 @@ from prsm_node.storage import history
 from prsm_node.storage.accounts import AccountStore
 from prsm_node.storage.accounts_copy import AccountsCopy
 from prsm_node.storage.blocks import BatchRecord, BlockRecord, BlockStore, StoredBlock, rows_of
-from prsm_node.storage.environment import MAP_BYTES, Environment, MapFull, Write
+from prsm_node.storage.commit_pace import CommitPace
+from prsm_node.storage.committer import Committer, Meta
+from prsm_node.storage.environment import MAP_BYTES, Environment
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.executed_block import Execution
 from prsm_node.storage.founding import check, found, root_of_genesis
-from prsm_node.storage.generation import HEAD_KEY, OWN, SCHEMA, Frozen, Head, read_head
+from prsm_node.storage.generation import HEAD_KEY, SCHEMA, Head, read_head
 from prsm_node.storage.history import Bodies, FoundTransaction, ReadBody, UnknownPosition
+from prsm_node.storage.index_upkeep import IndexUpkeep
 from prsm_node.storage.journal_use import Segments
+from prsm_node.storage.offload import Offload as Offload
 from prsm_node.storage.speculation import Overlay, Speculation
 from prsm_node.storage.transaction_index import TransactionIndex
 
-COMMIT_AFTER_S: Final = 1.0
-COMMIT_AFTER_TRANSACTIONS: Final = 4_000
-# A node that catches up executes 100,000 a second: it commits some times a second, and not each 40 ms.
-COMMIT_SPACED_S: Final = 0.25
-COMMIT_AT_ONCE_TRANSACTIONS: Final = 32_768
-# Below this many transactions since the last commit began, a commit costs less than anyone would notice, and
-# whoever reads LMDB from another process sees each block at once.
-LIGHT_TRANSACTIONS: Final = 64
-LIGHT_AFTER_S: Final = 0.02
-# More blocks than that since the last one are those of a node that catches up: empty ones wait as well.
-LIGHT_BLOCKS: Final = 4
-# About 25 MB of changed buckets and pending rows; a node whose disk cannot follow has to wait here.
-UNCOMMITTED_TRANSACTIONS_MAX: Final = 65_536
 READER_CHECK_S: Final = 10.0
 HISTORY_PAGE: Final = 50
 # Three deletions each: a commit that comes meanwhile waits about 10 ms.
 PRUNED_AT_ONCE: Final = 256
-
-T = TypeVar("T")
-
-
-class Offload(Protocol):
-    """Runs a function where it may block; a simulation hands in one that runs it at once."""
-
-    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
 
 
 class State:
@@ -82,17 +64,12 @@ class State:
         self._genesis = genesis
         self._names = {validator.key: validator.name for validator in genesis.validators}
         self._clock = clock
-        self._offload = offload
         self._blocks = BlockStore(environment)
         self._bodies = Bodies(read_body)
         self._index = TransactionIndex(directory / "index")
+        self._index_upkeep = IndexUpkeep(self._index, offload)
         self._segments = Segments(environment)
-        self._committing = trio.Lock()
-        self._indexing = trio.Lock()
-        """Held while runs of the transaction index are merged or go."""
-        self._since_commit = 0
-        self._committed_at = clock()
-        self._staged: dict[bytes, bytes] = {}
+        self._pace = CommitPace(clock)
         stored = environment.get(environment.meta, HEAD_KEY)
         if stored is None:
             self._accounts = AccountStore(environment, 0)
@@ -101,9 +78,18 @@ class State:
             self._head = read_head(stored, directory)
             self._accounts = AccountStore(environment, self._head.accounts)
             check(environment, self._accounts, self._head, genesis)
-        self._durable = self._head.height
+        self._committer = Committer(
+            environment,
+            self._accounts,
+            self._blocks,
+            self._segments,
+            self._index_upkeep,
+            self._pace,
+            offload,
+            self._head.height,
+        )
         self._genesis_root = root_of_genesis(environment)
-        self._index.open(self._durable, self._blocks.rows, self._blocks.first)
+        self._index.open(self._head.height, self._blocks.rows, self._blocks.first)
 
     @classmethod
     def open(
@@ -132,8 +118,6 @@ class State:
             environment.close()
             raise
 
-    # What stands
-
     @property
     def height(self) -> int:
         """Of the last executed block; 0 before the first."""
@@ -142,7 +126,7 @@ class State:
     @property
     def durable_height(self) -> int:
         """Of the last committed block: the journal is needed above it, and for bodies."""
-        return self._durable
+        return self._committer.durable
 
     @property
     def first_block(self) -> int:
@@ -163,10 +147,6 @@ class State:
     def time_ms(self) -> int:
         """Of the last executed block; the genesis' at height 0."""
         return self._head.time_ms
-
-    @property
-    def genesis(self) -> Genesis:
-        return self._genesis
 
     @property
     def parameters(self) -> Parameters:
@@ -209,8 +189,6 @@ class State:
     def header_root(self, height: int) -> bytes | None:
         """Return the root that block `height` must name: that after `height - 2`; None if not executed."""
         return self.state_root(max(height - 2, 0))
-
-    # Executing
 
     def execute(
         self,
@@ -255,7 +233,7 @@ class State:
         self._head = Head(
             SCHEMA, height, digest, block.time_ms, root, accounts.count, done.supply, lanes, roster
         )
-        self._since_commit += len(done.hashes)
+        self._pace.executed(len(done.hashes))
         return Execution(height, digest, root, block.time_ms, done)
 
     def speculate(self, block: Block, digest: bytes, bodies: Sequence[bytes | Decoded]) -> Speculation:
@@ -275,50 +253,31 @@ class State:
         assert 1 <= height <= self._head.height, f"height {height} is not executed"
         self._blocks.replace_commit(height, commit)
 
-    # Committing
-
     @property
     def should_commit(self) -> bool:
-        """Whether now is the moment: after each block at light load, else each second or 4,000 transfers;
-        while catching up more rarely."""
-        if self._committing.locked() or not (
-            self._head.height > self._durable or self._blocks.commits_changed or self._staged
-        ):
-            return False
-        since_s = self._clock() - self._committed_at
-        return (
-            (self._since_commit >= COMMIT_AFTER_TRANSACTIONS and since_s >= COMMIT_SPACED_S)
-            or self._since_commit >= COMMIT_AT_ONCE_TRANSACTIONS
-            or since_s >= COMMIT_AFTER_S
-            or (
-                self._since_commit <= LIGHT_TRANSACTIONS
-                and self._head.height - self._durable <= LIGHT_BLOCKS
-                and since_s >= LIGHT_AFTER_S
-            )
-        )
+        """Whether now is the moment (commit_pace.py)."""
+        return self._committer.due(self._head.height)
 
     @property
     def overloaded(self) -> bool:
         """Whether so much waits for the disk that the node must await a commit before it executes more."""
-        return self._since_commit >= UNCOMMITTED_TRANSACTIONS_MAX
+        return self._pace.overloaded
 
     def put_meta(self, key: bytes, value: bytes) -> None:
         """Keep a value of the caller's beside the state; written in the next commit."""
-        self._staged[key] = value
+        self._committer.put_meta(key, value)
 
     def durable_meta(self, key: bytes) -> bytes | None:
         """Return what the disk holds under this key."""
-        return self._environment.get(self._environment.meta, OWN + key)
+        return self._committer.durable_meta(key)
 
     def meta(self, key: bytes) -> bytes | None:
         """Return what was kept under this key."""
-        if key in self._staged:
-            return self._staged[key]
-        return self.durable_meta(key)
+        return self._committer.meta(key)
 
     async def commit(
         self,
-        meta: Callable[[int], Mapping[bytes, bytes]] | None = None,
+        meta: Meta | None = None,
         rests_on: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Make what was executed so far durable, in one transaction, while the loop goes on.
@@ -328,34 +287,13 @@ class State:
         the journal, is durable, or raises StorageError. Raise StorageError: nothing was written, and the next
         commit tries it again. Once begun it is carried out even if cancelled.
         """
-        async with self._committing:
-            with trio.CancelScope(shield=True):
-                frozen = self._freeze(meta)
-                try:
-                    if rests_on is not None:
-                        await rests_on()
-                    await self._write(frozen.bytes_expected, frozen.put)
-                except BaseException:
-                    self._thaw(frozen)
-                    raise
-                self._committed(frozen)
-                plan = self._index.plan(self._durable)
-                if plan is not None:
-                    try:
-                        self._index.written(await self._offload(partial(self._index.write_run, plan)))
-                    except OSError as error:
-                        raise StorageError(
-                            f"the transaction index in {self._environment.directory} cannot be written:"
-                            f" {error}; the state itself was; free some space"
-                        ) from None
-
-    # Snapshots and pruning
+        await self._committer.commit(lambda: self._head, meta, rests_on)
 
     def copy_accounts(self) -> AccountsCopy:
         """Begin a copy of the accounts as of the last block, all of it being committed; end it with
         `end_copy`."""
-        assert self._durable == self._head.height, (
-            f"{self._head.height} is executed, {self._durable} committed"
+        assert self.durable_height == self._head.height, (
+            f"{self._head.height} is executed, {self.durable_height} committed"
         )
         return self._accounts.copy()
 
@@ -365,19 +303,10 @@ class State:
     async def prune(self, first: int) -> None:
         """Forget the blocks below `first` with all indexes of them. Raise StorageError where the disk fails;
         what is pruned by then stays so. Once begun, a step is carried out even if cancelled."""
-        assert first <= self._durable, f"blocks up to {first} can't go while {self._durable} are durable"
+        assert first <= self.durable_height, f"block {first} is not durable"
         while self._blocks.first < first:
-            end = min(first, self._blocks.first + PRUNED_AT_ONCE)
-            async with self._committing:
-                with trio.CancelScope(shield=True):
-                    pruned = self._blocks.prune(end)
-                    try:
-                        await self._write(pruned.bytes_expected, pruned.put)
-                    except BaseException:
-                        self._blocks.first = pruned.start
-                        raise
-        async with self._indexing:
-            self._index.prune(first)
+            await self._committer.prune(min(first, self._blocks.first + PRUNED_AT_ONCE))
+        await self._index_upkeep.prune(first)
         self._segments.prune(first)
 
     @property
@@ -399,29 +328,13 @@ class State:
 
     async def merge_index(self) -> bool:
         """Merge some runs of the transaction index in a worker thread, if there are enough; tell whether."""
-        if self._indexing.locked() or not (wanted := self._index.merge_wanted()):
-            return False
-        with trio.CancelScope(shield=True):
-            async with self._indexing:
-                try:
-                    run = await self._offload(partial(self._index.merge, wanted))
-                except OSError:
-                    # Look-ups work on the parts as well; when the disk has room again, so will the merge.
-                    return False
-                self._index.merged(wanted, run)
-        return True
-
-    def check_readers(self) -> int:
-        """Clear the slots of readers whose process died, e.g. when a child did; return how many."""
-        return self._environment.check_readers()
+        return await self._index_upkeep.merge()
 
     def close(self) -> None:
         """Close the files; what is not committed stays in the journal. Not while a commit is under way."""
-        assert not self._committing.locked(), "a commit is under way"
+        assert not self._committer.busy, "a commit is under way"
         self._index.close()
         self._environment.close()
-
-    # Looking up
 
     def account(self, address: bytes) -> Account | None:
         """Return the account as of the last executed block."""
@@ -476,8 +389,6 @@ class State:
             return []
         return history.walk(self._blocks, self._bodies, address, account.last, limit, before)
 
-    # Within
-
     def _adopt(self, speculated: Speculation, digest: bytes, invalid: Sequence[int]) -> Executed:
         assert speculated.digest == digest, "another block was speculated on"
         assert speculated.parent == self._head.digest, "it was speculated on another parent"
@@ -486,39 +397,6 @@ class State:
         expected = speculated.executed.supply.in_accounts - self._head.supply.in_accounts
         assert change == expected, f"balances changed by {change}, speculated were {expected}"
         return speculated.executed
-
-    def _freeze(self, meta: Callable[[int], Mapping[bytes, bytes]] | None) -> Frozen:
-        self._staged.update(meta(self._head.height) if meta is not None else {})
-        self._staged.update(self._segments.changed())
-        frozen = Frozen(
-            self._head, self._accounts.freeze(), self._blocks.freeze(), dict(self._staged), self._since_commit
-        )
-        self._since_commit = 0
-        self._committed_at = self._clock()
-        return frozen
-
-    async def _write(self, bytes_expected: int, put: Write) -> None:
-        while True:
-            self._environment.make_room(bytes_expected)
-            try:
-                await self._offload(partial(self._environment.write, put))
-            except MapFull:
-                self._environment.double_map()
-            else:
-                return
-
-    def _thaw(self, frozen: Frozen) -> None:
-        self._accounts.thaw()
-        self._blocks.thaw()
-        self._since_commit += frozen.transactions
-
-    def _committed(self, frozen: Frozen) -> None:
-        self._accounts.committed()
-        self._blocks.committed()
-        for key, value in frozen.meta.items():
-            if self._staged.get(key) == value:
-                del self._staged[key]
-        self._durable = frozen.head.height
 
 
 def _taken_apart(bodies: Sequence[bytes | Decoded]) -> list[Decoded]:

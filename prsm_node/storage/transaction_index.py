@@ -43,8 +43,9 @@ class TransactionIndex:
     def __init__(
         self, directory: Path, *, run_entries: int = RUN_ENTRIES, run_heights: int = RUN_HEIGHTS
     ) -> None:
-        self._directory = directory
-        self._run_entries = run_entries
+        self.directory = directory
+        self.run_entries = run_entries
+        """From so many on a run is written."""
         self._run_heights = run_heights
         self._runs: list[Run] = []
         """In order of height, without gaps from height 1 on."""
@@ -62,11 +63,11 @@ class TransactionIndex:
         Raise OSError.
         """
         self._first = first
-        self._directory.mkdir(parents=True, exist_ok=True)
-        for draft in self._directory.glob("*.draft"):
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for draft in self.directory.glob("*.draft"):
             draft.unlink()
         found = []
-        for path in sorted(self._directory.glob("*.run")):
+        for path in sorted(self.directory.glob("*.run")):
             try:
                 found.append(Run(path))
             except BrokenRun:
@@ -123,7 +124,7 @@ class TransactionIndex:
         if durable < first:
             return None
         end = self._count_up_to(durable)
-        if end < self._run_entries and durable - first < self._run_heights:
+        if end < self.run_entries and durable - first < self._run_heights:
             return None
         return RunPlan(first, durable, bytes(self._prefixes[: end * PREFIX_BYTES]), self._positions[:end])
 
@@ -135,7 +136,7 @@ class TransactionIndex:
             for at, position in enumerate(plan.positions)
         ]
         entries.sort()
-        return runs.write(self._directory, 0, plan.first, plan.last, iter((entries,)), len(entries))
+        return runs.write(self.directory, 0, plan.first, plan.last, iter((entries,)), len(entries))
 
     def written(self, run: Run) -> None:
         """A planned run is on the disk."""
@@ -163,7 +164,7 @@ class TransactionIndex:
 
     def merge(self, wanted: list[Run], pause_s: float = runs.PAUSE_S) -> Run:
         """In a worker thread. Raise OSError with nothing changed."""
-        return runs.merge(self._directory, wanted[0].level + 1, wanted, pause_s)
+        return runs.merge(self.directory, wanted[0].level + 1, wanted, pause_s)
 
     def merged(self, wanted: list[Run], run: Run) -> None:
         """The merged run is on the disk: forget its parts."""

@@ -8,7 +8,6 @@ from prsm_node.ledger.outcomes import Outcome
 from prsm_node.ledger.transactions import transaction_hash
 from prsm_node.storage.history import UnknownPosition
 from prsm_node.storage.state import State
-from prsm_node.storage.transaction_index import TransactionIndex
 from tests.storage.made_chain import Chain, address, transfer
 
 A, B, C, D = (address(number) for number in range(4))
@@ -138,6 +137,4 @@ def position_in(state: State, digest: bytes) -> int:
 
 def small_runs(state: State) -> None:
     """Runs of 80 transactions, so that a test's few make many."""
-    index = TransactionIndex(state._environment.directory / "index", run_entries=80)
-    index.open(state.durable_height, state._blocks.rows)
-    state._index = index
+    state._index.run_entries = 80

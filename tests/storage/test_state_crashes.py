@@ -39,7 +39,7 @@ async def run():
     async with trio.open_nursery() as nursery:
         while True:
             chain.run(state)
-            if state.height % 5 == 0 and not state._committing.locked():
+            if state.height % 5 == 0 and not state._committer.busy:
                 nursery.start_soon(state.commit)
             await trio.sleep(0)
             if state.height % 20 == 0:
