@@ -3,6 +3,11 @@
 A light client trusts one (height, digest) and the set in force after it, and follows headers by the sets
 that they name. It executes nothing: what it learns is that a block is final, and how much faulty power
 could undo that. The age of the trust is the caller's to judge: it holds the clock.
+
+Whoever was once in a set may sign anything later, and who was jailed is known to be faulty: sets in each of
+which less than a third is faulty may have lost more than a third of the first to jailings. So each change of
+the set is followed by itself (`follow`), which takes a quorum of the set before it; only `skip` rests on a
+third.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +18,7 @@ from consensus.blocks import Block, block_digest
 from consensus.certificates import Certificate, votes_of
 from consensus.evidence import Check
 from consensus.quorum import chain_strength, is_quorum, is_third
-from consensus.validators import ValidatorSet
+from consensus.validators import Members, ValidatorSet
 from consensus.votes import VoteKind, vote_signed_bytes, well_formed
 
 
@@ -41,6 +46,14 @@ class LightBlock(msgspec.Struct, frozen=True):
     """The set of the height after, which this block names."""
     parent: Block | None = None
     """Needed only where heights are skipped: the block below, which names `validators`."""
+
+
+class SetChange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A block that names another set than its own height's, and what certifies it."""
+
+    block: Block
+    certificate: Certificate
+    next_validators: Members
 
 
 def verify_certificate(
@@ -72,36 +85,69 @@ def verify_certificate(
 
 
 def advance(trusted: Trusted, step: LightBlock, network: bytes, check: Check) -> Trusted:
-    """Return the trust moved to a later block, or raise LightFault.
+    """Return the trust moved to a later block of the set that the trusted one names, or raise LightFault.
 
-    The next height follows by parent and set. A jump needs more than a third of the trusted set among the
-    signers: one of them at least is honest while less than a third of that set is faulty, and an honest
-    validator precommits only a block that it checked down to its parent, so that the set this names is the
-    true one; a quorum of it then says that the block is final.
+    Its parent is the trusted block, or else shown, and names that very set: one of the quorum at least is
+    honest while less than a quorum of the set is faulty, and precommits only a block that it checked down to
+    its parent.
     """
-    block, certificate = step.block, step.certificate
+    digest = _certified(trusted, step.block, step.certificate, step.next_validators)
+    height = step.block.height
+    if height > trusted.height + 1:
+        _follow_the_parent(step)
+    elif step.block.parent != trusted.digest:
+        raise LightFault(f"height {height} does not follow the trusted block")
+    if step.validators.hash != trusted.next_set.hash:
+        raise LightFault(f"height {height} comes with another set than the trusted block names")
+    verify_certificate(step.certificate, step.validators, network, check)
+    return Trusted(height, digest, step.next_validators)
+
+
+def follow(trusted: Trusted, change: SetChange, network: bytes, check: Check) -> Trusted:
+    """Return the trust moved to the next block that changes the set, however far above; or raise LightFault.
+
+    A quorum of the trusted set signed it, so that one honest validator did while less than a quorum of that
+    set is faulty, whoever left it included. The block two below an honest signer's fixed which set follows:
+    it is the true one, even if the trusted set was in force no longer.
+    """
+    try:
+        after = ValidatorSet.of(change.next_validators)
+    except ValueError as error:
+        raise LightFault(f"the set after height {change.block.height} is none: {error}") from None
+    digest = _certified(trusted, change.block, change.certificate, after)
+    verify_certificate(change.certificate, trusted.next_set, network, check)
+    return Trusted(change.block.height, digest, after)
+
+
+def skip(trusted: Trusted, step: LightBlock, network: bytes, check: Check) -> Trusted:
+    """Return the trust moved over any number of heights and changes of the set, or raise LightFault.
+
+    More than a third of the trusted set must be among the signers: one of them is honest while at most a
+    third of it was ever faulty, the jailed included. So only for trust so young that few were jailed since.
+    """
+    block = step.block
+    digest = _certified(trusted, block, step.certificate, step.next_validators)
+    _follow_the_parent(step)
+    marks = verify_certificate(step.certificate, step.validators, network, check)
+    known = sum(trusted.next_set.power(voter) for voter in marks)
+    if not is_third(known, trusted.next_set.total):
+        raise LightFault(
+            f"of the trusted set only {known} of {trusted.next_set.total} signed height {block.height}"
+        )
+    return Trusted(block.height, digest, step.next_validators)
+
+
+def _certified(trusted: Trusted, block: Block, certificate: Certificate, after: ValidatorSet) -> bytes:
+    """Return the block's digest, once it is above the trust and all that is shown with it is about it."""
     digest = block_digest(block)
     if block.height <= trusted.height:
         raise LightFault(f"height {block.height} is not above the trusted {trusted.height}")
     place = (certificate.kind, certificate.height, certificate.value)
     if place != (VoteKind.PRECOMMIT, block.height, digest):
         raise LightFault(f"the certificate shown with height {block.height} is for something else")
-    if block.next_validators != step.next_validators.hash:
+    if block.next_validators != after.hash:
         raise LightFault(f"height {block.height} names another next set than the one shown")
-    jump = block.height > trusted.height + 1
-    if jump:
-        _follow_the_parent(step)
-    elif block.parent != trusted.digest:
-        raise LightFault(f"height {block.height} does not follow the trusted block")
-    elif step.validators.hash != trusted.next_set.hash:
-        raise LightFault(f"height {block.height} comes with another set than the trusted block names")
-    marks = verify_certificate(certificate, step.validators, network, check)
-    known = sum(trusted.next_set.power(voter) for voter in marks)
-    if jump and not is_third(known, trusted.next_set.total):
-        raise LightFault(
-            f"of the trusted set only {known} of {trusted.next_set.total} signed height {block.height}"
-        )
-    return Trusted(block.height, digest, step.next_validators)
+    return digest
 
 
 def _follow_the_parent(step: LightBlock) -> None:

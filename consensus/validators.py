@@ -7,16 +7,23 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from hashlib import sha256
 from math import gcd
+from typing import Annotated
 
 import msgspec
 
-from consensus.bounds import VALIDATORS_MAX
+from consensus.bounds import VALIDATORS_MAX, ValidatorKey
 
 # Weights and three times their sum stay far from 64 bits in whatever reads them.
 POWER_TOTAL_MAX = 2**60
 # A rotation longer than this is rounded to it. A validator with less than 1/1024 of the power still gets
 # one turn in each rotation, so at most 1,024 + 256 turns pass between two of its own.
 ROTATION_MAX = 1_024
+
+Members = Annotated[
+    tuple[tuple[ValidatorKey, Annotated[int, msgspec.Meta(ge=1, le=POWER_TOTAL_MAX)]], ...],
+    msgspec.Meta(min_length=1, max_length=VALIDATORS_MAX),
+]
+"""A set as (key, power), the form in which it is shown; `ValidatorSet.of` checks the rest."""
 
 
 class Validator(msgspec.Struct, frozen=True, array_like=True):

@@ -1,6 +1,7 @@
 """An account shown with all that proves it to whoever has the genesis: record, root, header, certificate.
 
-Block h + 2 names the root of state after h (PROTOCOL, Blocks 1), and a quorum of its height's set signed it
+Block h + 2 names the root of state after h (PROTOCOL, Blocks 1), and a quorum of its height's set signed it.
+How that set came of the genesis' is shown change by change, so that whom a set jailed vouches for nothing
 (consensus/light.py). What is checked here needs no daemon and no network.
 """
 
@@ -10,10 +11,10 @@ from typing import Annotated, Final
 import msgspec
 
 from consensus.blocks import Block
-from consensus.bounds import VALIDATORS_MAX, Height, ValidatorKey
+from consensus.bounds import VALIDATORS_MAX, Height
 from consensus.certificates import Certificate
-from consensus.light import LightBlock, LightFault, Trusted, advance
-from consensus.validators import POWER_TOTAL_MAX, ValidatorSet
+from consensus.light import LightBlock, LightFault, SetChange, Trusted, advance, follow
+from consensus.validators import Members, ValidatorSet
 from prsm_node import bounded_file
 from prsm_node.errors import OperatorError
 from prsm_node.genesis import Genesis
@@ -24,13 +25,9 @@ from prsm_node.ledger.accounts import Account
 from prsm_node.ledger.roots import AccountProof, InvalidProof, verify_account
 from prsm_node.unreadable import UNREADABLE
 
-# Two blocks and a certificate of 256 validators are 100 KB in base64, the sets 25 KB, the proof 4 KB.
-FILE_BYTES_MAX: Final = 1 << 20
-
-Power = Annotated[int, msgspec.Meta(ge=1, le=POWER_TOTAL_MAX)]
-Members = Annotated[
-    tuple[tuple[ValidatorKey, Power], ...], msgspec.Meta(min_length=1, max_length=VALIDATORS_MAX)
-]
+# Two blocks and a certificate of 256 validators are 100 KB in base64, the sets 25 KB, the proof 4 KB, each
+# change of the set up to 70 KB. A daemon's answer has 1 MiB at most, before base64.
+FILE_BYTES_MAX: Final = 2 << 20
 
 
 class ProofFault(OperatorError):
@@ -65,6 +62,8 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     next_validators: Members
     parent: Block | None
     """The block below, which names `validators`; not for block 1."""
+    changes: Annotated[tuple[SetChange, ...], msgspec.Meta(max_length=VALIDATORS_MAX)] = ()
+    """How `validators` came of the genesis' set: each block below that changed it, in order of height."""
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -109,8 +108,8 @@ def check(shown: ProvenAccount, genesis: Genesis) -> Verified:
     """Return what the proof shows in the network of this genesis; raise ProofFault for any claim that is not
     proven.
 
-    The genesis' validators are the trust. Where the set has changed since by more than two thirds, they can't
-    vouch for the block, and the check fails.
+    The genesis' validators are the trust, and those whom a quorum of them let follow. It holds while less
+    than a quorum of each set is faulty.
     """
     evidence = shown.evidence
     if shown.network != genesis.hash.hex():
@@ -129,7 +128,10 @@ def check(shown: ProvenAccount, genesis: Genesis) -> Verified:
             ValidatorSet.of(evidence.next_validators),
             evidence.parent,
         )
-        advance(Trusted(0, genesis.hash, first), step, genesis.hash, verify)
+        trusted = Trusted(0, genesis.hash, first)
+        for change in evidence.changes:
+            trusted = follow(trusted, change, genesis.hash, verify)
+        advance(trusted, step, genesis.hash, verify)
         account = verify_account(evidence.account, block.state_root, parse_account(shown.address))
     except (LightFault, InvalidProof, MalformedText, ValueError) as error:
         raise ProofFault(f"not proven: {error}") from None

@@ -37,6 +37,7 @@ from prsm_node.invite import Invite, encode
 from prsm_node.ledger.outcomes import FIRST_UNCHARGED, Outcome
 from prsm_node.mempool.admission import Reason
 from prsm_node.progress_bar import bar
+from prsm_node.storage import set_changes
 from prsm_node.storage.blocks import StoredBlock
 from prsm_node.storage.history import FoundTransaction, UnknownPosition
 
@@ -311,6 +312,7 @@ class RunningNode:
             validators=node.validators(height).pairs(),
             next_validators=node.validators(height + 1).pairs(),
             parent=below.record.block if below is not None else None,
+            changes=set_changes.kept(state, below=height),
         )
 
     async def _executed_block(self, height: int) -> StoredBlock:

@@ -16,7 +16,6 @@ import trio
 from prsm_node import __version__, settings, trusted_block
 from prsm_node import genesis as genesis_document
 from prsm_node.config import Config
-from prsm_node.consensus_host.executor import MARK
 from prsm_node.control.server import Handlers
 from prsm_node.control.starting import handlers
 from prsm_node.control.views import SnapshotView, StatusView
@@ -33,7 +32,7 @@ from prsm_node.storage.journal_segments import first_position, segment_numbers
 from prsm_node.storage.snapshot_folder import SnapshotFolder
 from prsm_node.sync.snapshot_fetch import SnapshotFetch
 from prsm_node.sync.snapshot_progress import Phase, Progress
-from prsm_node.sync.snapshot_trust import mark_of
+from prsm_node.sync.snapshot_trust import meta_of
 
 log = structlog.get_logger("snapshots")
 
@@ -120,14 +119,12 @@ class SnapshotStart:
         # A journal without its state holds what this node signed: it is read as after any restart.
         segments = segment_numbers(self._home.journal)
         journal_from = first_position(segments[0] if segments else 0)
-        mark = msgspec.msgpack.encode(mark_of(snapshot.manifest, journal_from))
+        meta = meta_of(snapshot.manifest, journal_from)
 
         def tell(share: float) -> None:
             self._progress.reach(round(share * size))
 
-        await offload(
-            partial(restoring.restore, snapshot, self._genesis, {MARK: mark}, self._home.state, tell)
-        )
+        await offload(partial(restoring.restore, snapshot, self._genesis, meta, self._home.state, tell))
         log.info("snapshot_restored", height=snapshot.height, accounts=snapshot.manifest.accounts)
 
     # --- telling ----------------------------------------------------------------------------------

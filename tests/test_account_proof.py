@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from consensus.blocks import Block, block_digest
 from consensus.certificates import CheckedCertificate, certificate_of
+from consensus.light import SetChange
 from consensus.validators import ValidatorSet
 from consensus.votes import CheckedVote, Vote, VoteKind, vote_signed_bytes
 from prsm_node.account_proof import Evidence, ProofFault, ProvenAccount, check, read
@@ -102,6 +103,39 @@ def test_a_proof_that_a_quorum_did_not_sign_is_refused(made: Genesis, state: Sta
     ):
         with pytest.raises(ProofFault, match=says):
             check(replace(good, evidence=replace(good.evidence, **changed)), made)
+
+
+def test_whom_the_set_jailed_prove_nothing_though_they_were_more_than_a_third_of_the_genesis(
+    made: Genesis, state: State
+) -> None:
+    """Two of the four left the set, one after the other; they show a set of their own that never was."""
+    good = proven(made, state)
+    two = ValidatorSet((key.public, 1) for key in KEYS[:2])
+    parent = Block(8, bytes(32), 2, KEYS[0].public, (), (), good.evidence.block.state_root, two.hash)
+    block = Block(9, block_digest(parent), 3, KEYS[0].public, (), (), parent.state_root, two.hash)
+    forged = Evidence(good.evidence.account, block, signed(made, block, 2), two.pairs(), two.pairs(), parent)
+    with pytest.raises(ProofFault, match="comes with another set than the trusted block names"):
+        check(replace(good, evidence=forged, height=7), made)
+    change = SetChange(parent, signed(made, parent, 2), two.pairs())
+    with pytest.raises(ProofFault, match="weighs 2 of 4"):
+        check(replace(good, evidence=replace(forged, changes=(change,)), height=7), made)
+
+
+def test_a_proof_leads_through_each_change_of_the_set(made: Genesis, state: State) -> None:
+    good = proven(made, state)
+    three = ValidatorSet((key.public, 1) for key in KEYS[:3])
+    parent = replace(good.evidence.block, height=8, next_validators=three.hash)
+    block = Block(9, block_digest(parent), 3, KEYS[0].public, (), (), parent.state_root, three.hash)
+    change = SetChange(parent, signed(made, parent, 3), three.pairs())
+    evidence = Evidence(
+        good.evidence.account, block, signed(made, block, 3), three.pairs(), three.pairs(), parent, (change,)
+    )
+    shown = check(replace(good, evidence=evidence, height=7), made)
+    assert (shown.height, shown.signed_power, shown.total_power) == (7, 3, 3)
+    with pytest.raises(ProofFault, match="comes with another set"):
+        check(replace(good, evidence=replace(evidence, changes=()), height=7), made)
+    with pytest.raises(ProofFault, match="is not above the trusted 8"):
+        check(replace(good, evidence=replace(evidence, changes=(change, change)), height=7), made)
 
 
 def test_the_command_ends_with_0_only_for_a_true_proof(

@@ -105,12 +105,9 @@ def import_snapshot(
     The home has its keys and genesis and no chain yet. The block that names the snapshot's root must follow
     from what the home trusts; then all of it is held against that root. Asks nobody.
     """
-    import msgspec
-
     from prsm_node import daemon_lock
-    from prsm_node.consensus_host.executor import MARK
     from prsm_node.storage import restoring, snapshot_archive
-    from prsm_node.sync.snapshot_trust import Untrusted, mark_of, prove
+    from prsm_node.sync.snapshot_trust import Untrusted, meta_of, prove
 
     home = existing_home()
     made = genesis_file.load(home.genesis)
@@ -137,8 +134,8 @@ def import_snapshot(
         snapshot = archive.keep(folder, bar.tell)
         bar.end()
         bar = _Bar("restoring")
-        mark = {MARK: msgspec.msgpack.encode(mark_of(manifest))}
-        restoring.restore(snapshot, made, mark, home.state, lambda share: bar.tell(round(share * 100), 100))
+        meta = meta_of(manifest)
+        restoring.restore(snapshot, made, meta, home.state, lambda share: bar.tell(round(share * 100), 100))
         bar.end()
     seconds = round(time.monotonic() - began, 2)
     if json:

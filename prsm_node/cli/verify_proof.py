@@ -24,8 +24,9 @@ def verify_proof(
 ) -> None:
     """Check an account's proof, offline.
 
-    Asks nobody: the validators of the genesis vouch for the block that names the state root, and the root
-    covers the account. The exit code is 0 only if all that the file claims is proven.
+    Asks nobody: the validators of the genesis, and those whom they let follow, vouch for the block that names
+    the state root, and the root covers the account. The exit code is 0 only if all that the file claims is
+    proven.
     """
     trusted = genesis_file.load(genesis if genesis is not None else chosen_home().genesis)
     shown = account_proof.check(account_proof.read(file), trusted)

@@ -22,6 +22,7 @@ from consensus.validators import ValidatorSet
 from prsm_node.consensus_host.batch_store import BatchStore, StoredBatch
 from prsm_node.consensus_host.records import KeptBatch, KeptDecision, RecordKind, encode_record
 from prsm_node.ledger.roster import AHEAD
+from prsm_node.storage import set_changes
 from prsm_node.storage.blocks import BatchRecord
 from prsm_node.storage.executed_block import Execution
 from prsm_node.storage.journal import Journal
@@ -295,6 +296,7 @@ class Executor:
             [stored.decoded or stored.body for stored in batches],
             speculated=self._adopted(digest),
         )
+        set_changes.keep(self._state, block, certificate)
         for tip in block.tips:
             self._tips[tip.author] = tip
         for stored in batches:

@@ -11,17 +11,19 @@ from typing import Annotated, Final
 import msgspec
 
 from consensus.blocks import Block, Tip, block_digest
-from consensus.bounds import Digest
+from consensus.bounds import VALIDATORS_MAX, Digest
 from consensus.certificates import Certificate
 from consensus.dissemination.batches import BatchHeader, batch_digest
+from consensus.light import SetChange
 from prsm_node.ledger.bucket_groups import GROUPS_MAX, group_count, root_of_groups
 from prsm_node.ledger.lanes import LANES_MAX
 from prsm_node.ledger.roots import state_root
 from prsm_node.storage.generation import SCHEMA, Head
 from prsm_node.unreadable import UNREADABLE
 
-# 8 MiB of hashes, and the rest; an answer may have 16 MiB.
-MANIFEST_BYTES_MAX: Final = 12 * 2**20
+# 8 MiB of hashes; 6 MB of changes if 256 validators leave the set one by one (of 100 + 45 + 75 bytes for each
+# member that is left: vote, key, tip); and the rest. An answer may have 16 MiB.
+MANIFEST_BYTES_MAX: Final = 15 * 2**20
 
 
 class BrokenManifest(Exception):
@@ -39,6 +41,8 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     """At the snapshot's height and the two above."""
     certificate: Certificate
     """Of the last of them, which names the root."""
+    changes: Annotated[tuple[SetChange, ...], msgspec.Meta(max_length=VALIDATORS_MAX)] = ()
+    """How the set of that last height came of the genesis': each block below that changed it, in order."""
 
     @property
     def height(self) -> int:

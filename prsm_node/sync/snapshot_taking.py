@@ -16,6 +16,7 @@ import trio
 
 from consensus.dissemination.batches import BatchHeader
 from prsm_node.ledger.bucket_groups import GROUP_BYTES
+from prsm_node.storage import set_changes
 from prsm_node.storage.accounts_copy import AccountsCopy
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.generation import Head
@@ -133,4 +134,5 @@ class SnapshotTaking:
             raise StorageError(f"the blocks above {height} were pruned before it was whole; the next comes")
         block, above, naming = (one.record.block for one in found)
         blocks = (block, above, naming)
-        return Manifest(begun.head, begun.lanes, begun.copy.groups, blocks, found[-1].commit)
+        changes = set_changes.kept(self._state, below=naming.height)
+        return Manifest(begun.head, begun.lanes, begun.copy.groups, blocks, found[-1].commit, changes)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from consensus.certificates import Certificate
+from prsm_node.storage import set_changes
 from prsm_node.storage.snapshot_folder import SnapshotFolder
 from prsm_node.storage.snapshot_manifest import Manifest
 from prsm_node.storage.state import State
@@ -36,7 +37,8 @@ def manifest_of(chain: Chain, state: State) -> Manifest:
         blocks.append(stored.record.block)
         commits.append(stored.commit)
     certificate: Certificate = commits[-1]
-    return Manifest(head, (), groups, (blocks[0], blocks[1], blocks[2]), certificate)
+    changes = set_changes.kept(state, below=head.height + 2)
+    return Manifest(head, (), groups, (blocks[0], blocks[1], blocks[2]), certificate, changes)
 
 
 async def grown(chain: Chain, directory: Path, height: int) -> State:

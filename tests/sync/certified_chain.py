@@ -7,10 +7,12 @@ from msgspec.structs import replace
 
 from consensus.blocks import Block, block_digest
 from consensus.certificates import CheckedCertificate, certificate_of
+from consensus.evidence import VoteEquivocation
 from consensus.validators import ValidatorSet
 from consensus.votes import CheckedVote, Vote, VoteKind, vote_signed_bytes
 from prsm_node.genesis import genesis
 from prsm_node.identity.ed25519 import SigningKey
+from prsm_node.storage import set_changes
 from prsm_node.storage.blocks import BatchRecord
 from prsm_node.storage.executed_block import Execution
 from prsm_node.storage.snapshot_folder import Snapshot, SnapshotFolder
@@ -28,18 +30,33 @@ class CertifiedChain(Chain):
         validators = [(key.public, 1, f"node{n}") for n, key in enumerate(KEYS)]
         self.genesis = genesis(name, 1_000, validators, [(address(n), FUNDS) for n in range(accounts)])
         self.headers: dict[int, Block] = {}
+        self.convicts: dict[int, SigningKey] = {}
+        """By the height whose block convicts."""
 
     def run_bodies(self, state: State, *positions: int) -> Execution:
         height = state.height + 1
         root = state.header_root(height)
         assert root is not None
         proposer = KEYS[0].public
-        block = Block(height, state.digest, 1_000 + height, proposer, (), (), root, SET.hash)
+        evidence = (self.signed_twice(self.convicts[height]),) if height in self.convicts else ()
+        named = state.roster.term(height + 1).set.hash
+        block = Block(height, state.digest, 1_000 + height, proposer, (), evidence, root, named)
         digest = block_digest(block)
         self.headers[height] = block
         batches = [BatchRecord(proposer, position, digest, position) for position in positions]
         bodies = [self.read_body(position) for position in positions]
-        return state.execute(block, digest, self.commit(block, KEYS[:3]), batches, bodies)
+        commit = self.commit(block, [key for key in KEYS if key.public in state.roster.term(height).set][:3])
+        execution = state.execute(block, digest, commit, batches, bodies)
+        set_changes.keep(state, block, commit)
+        return execution
+
+    def signed_twice(self, key: SigningKey) -> VoteEquivocation:
+        nil = Vote(VoteKind.PREVOTE, 1, 0, None, -1, 0, key.public, b"")
+        votes = (nil, replace(nil, value=bytes(32)))
+        first, second = (
+            replace(vote, signature=key.sign(vote_signed_bytes(self.genesis.hash, vote))) for vote in votes
+        )
+        return VoteEquivocation(first, second)
 
     def commit(self, block: Block, keys: Sequence[SigningKey]) -> CheckedCertificate:
         votes = []
