@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from prsm_node.control.client import Client
-from prsm_node.control.methods import HASHES_AN_EVENT_MAX
+from prsm_node.control.following import HASHES_AN_EVENT_MAX
 from prsm_node.control.views import BlockView, FinalBlock, StatusView, TransactionView
 
 BROKEN_MAX: Final = 20

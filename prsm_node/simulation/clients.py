@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from prsm_node.control.methods import AwaitedSubmission, ByHash
+from prsm_node.control.params import AwaitedSubmission, ByHash
 from prsm_node.control.protocol import ControlError
 from prsm_node.control.views import Settled, TransactionView
 from prsm_node.identity.addresses import address_of

@@ -12,7 +12,8 @@ import pytest
 import trio
 
 from prsm_node.control.client import Client, NoDaemon
-from prsm_node.control.methods import FOLLOWER_BLOCKS_MAX, handlers
+from prsm_node.control.following import FOLLOWER_BLOCKS_MAX
+from prsm_node.control.methods import handlers
 from prsm_node.control.protocol import MESSAGE_BYTES_MAX, SOCKET_NAME, ControlError, Kind, framed, short_path
 from prsm_node.control.server import CONNECTIONS_MAX, Handlers, Method, serve
 from prsm_node.control.views import BlockView, FinalBlock, StatusView
