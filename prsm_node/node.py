@@ -27,6 +27,7 @@ from prsm_node.consensus_host.executor import MARK, Executor, Final, decode_mark
 from prsm_node.consensus_host.fetcher import Fetcher
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.inbound import Inbound
+from prsm_node.consensus_host.proposal_store import ProposalStore
 from prsm_node.consensus_host.records import EVIDENCE, batch_body, decode_evidence, encode_evidence
 from prsm_node.consensus_host.recovery import Recovered, chain_start, recover, restore_lanes, settled
 from prsm_node.consensus_host.sessions import LiveSessions
@@ -281,7 +282,7 @@ class Node:
             signer=self.signer,
             guard=recovered.guard,
             guard_position=recovered.guard_position,
-            proposals_from=recovered.proposals_from,
+            proposals=ProposalStore(self.journal, recovered.kept),
             checks=self.checks,
             journal=self.journal,
             outbox=self.outbox,
@@ -295,10 +296,11 @@ class Node:
             export=partial(forks.export, self.home),
             now_ms=self.machine.now_ms,
         )
+        self.journal.on_new_segment = self.host.carry_over
+        self.host.carry_over()
         self.inbound = Inbound(self.host, self.batches, self.mempool, self.outbox, self.chain.follows)
         self.answers = Answers(
             self.host,
-            self.inbound,
             self.state,
             self.journal,
             self.batches,

@@ -144,6 +144,11 @@ class Height:
         return self._own.me
 
     @property
+    def proposals(self) -> Proposals:
+        """What was proposed, to be read: a host keeps on its disk what it votes for."""
+        return self._proposals
+
+    @property
     def keeper(self) -> VoteKeeper:
         """The counts, to be read: unchecked.py asks them which votes could matter."""
         return self._keeper

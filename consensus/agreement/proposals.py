@@ -61,6 +61,11 @@ class Proposals:
         judged = self._judged.get(round_)
         return judged[1] if judged is not None else None
 
+    def proposal(self, round_: int) -> CheckedProposal | None:
+        """Return the proposal of this round, as its proposer signed it."""
+        judged = self._judged.get(round_)
+        return judged[0] if judged is not None else None
+
     def arrived_ms(self, round_: int) -> int | None:
         """Return when the proposal of this round came."""
         return self._arrived_ms.get(round_)

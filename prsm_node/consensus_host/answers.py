@@ -19,7 +19,6 @@ from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.checks import signed_place
 from prsm_node.consensus_host.fetcher import BlockAnswer
 from prsm_node.consensus_host.host import ConsensusHost
-from prsm_node.consensus_host.inbound import Inbound
 from prsm_node.consensus_host.records import decode_batch
 from prsm_node.consensus_host.sessions import LiveSessions, encode_authored, encode_seen
 from prsm_node.storage.journal import Journal
@@ -88,7 +87,6 @@ class Answers:
     def __init__(
         self,
         host: ConsensusHost,
-        inbound: Inbound,
         state: State,
         journal: Journal,
         batches: BatchStore,
@@ -99,7 +97,6 @@ class Answers:
         offload: Offload = trio.to_thread.run_sync,
     ) -> None:
         self._host = host
-        self._inbound = inbound
         self._state = state
         self._journal = journal
         self._batches = batches
@@ -146,7 +143,7 @@ class Answers:
         committed = self.committed(wanted.height)
         if committed is not None:
             return _encode(BlockAnswer(None, committed))
-        proposal = self._inbound.proposals.get(wanted.value)
+        proposal = self._host.proposals.get(wanted.value)
         return _encode(BlockAnswer(proposal, None)) if proposal is not None else None
 
     def committed(self, height: int) -> Committed | None:

@@ -119,6 +119,11 @@ class BatchStore:
         it."""
         return self._executed.get(digest)
 
+    def before(self, position: int) -> list[StoredBatch]:
+        """Return what the journal holds below a position, oldest first."""
+        below = [(kept.position, kept) for kept in self._batches.values() if kept.position is not None]
+        return [kept for at, kept in sorted(below, key=lambda pair: pair[0]) if at < position]
+
     def oldest_position(self) -> int | None:
         """Return the least journal position among what is held."""
         return min((s.position for s in self._batches.values() if s.position is not None), default=None)

@@ -13,7 +13,7 @@ import structlog
 import trio
 from msgspec.structs import replace
 
-from consensus.blocks import CheckedProposal
+from consensus.blocks import block_digest
 from consensus.certificates import Certificate
 from consensus.dissemination.acknowledgements import Acknowledgement
 from consensus.dissemination.batches import BatchHeader
@@ -57,17 +57,19 @@ from consensus.inputs import (
 )
 from consensus.replica import Replica
 from consensus.timers import Timer, TimerKind
-from consensus.votes import Vote
+from consensus.votes import NIL, Vote
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.checks import Checks
 from prsm_node.consensus_host.executor import Executor
 from prsm_node.consensus_host.fetcher import Fetcher
 from prsm_node.consensus_host.outbox import Outbox
+from prsm_node.consensus_host.proposal_store import ProposalStore
 from prsm_node.consensus_host.records import KeptBatch, RecordKind, encode_record
 from prsm_node.consensus_host.signer import Signer
 from prsm_node.consensus_host.timers import Timers
 from prsm_node.errors import OperatorError
 from prsm_node.storage.journal import Journal
+from prsm_node.storage.journal_segments import first_position, segment_of
 from prsm_node.wire.frames import encode_message
 from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import Batch, Committed
@@ -78,6 +80,9 @@ log = structlog.get_logger("consensus")
 ACKNOWLEDGED_EVERY_MS = 200
 # Votes whose bringer is remembered until they are checked: 256 validators x 2 kinds from 8 links.
 BROUGHT_MAX = 4_096
+# Batches that nobody orders, of an author that ended, go from segment to segment: a thirtieth of what is
+# written, so that the journal is no longer than thirty times what all lanes may hold.
+CARRIED_BYTES = 2 << 20
 # For a proposer without a link: what it takes to make a link anew. The ordinary wait is 500 ms and more, and
 # one dead validator of four would cost every fourth height so much.
 UNLINKED_MS = 100
@@ -93,7 +98,6 @@ class ConsensusHost:
     Args:
         signer: None for a node that only follows.
         guard: the last durable one; its signed messages are what SendAgain sends.
-        proposals_from: by height, where the journal holds the first proposal that the last run kept.
         now_ms: the host's clock, Unix milliseconds.
     """
 
@@ -104,7 +108,7 @@ class ConsensusHost:
         signer: Signer | None,
         guard: Guard,
         guard_position: int | None,
-        proposals_from: dict[int, int],
+        proposals: ProposalStore,
         checks: Checks,
         journal: Journal,
         outbox: Outbox,
@@ -120,6 +124,7 @@ class ConsensusHost:
     ) -> None:
         self.replica = replica
         self.checks = checks
+        self.proposals = proposals
         self.timers = Timers(self._timer_expired)
         self.stopped_because = ""
         self.counters: dict[str, int] = {
@@ -150,7 +155,6 @@ class ConsensusHost:
         self._failed = trio.Event()
         self._sealed: tuple[bytes, Sequence[bytes]] = (b"", ())
         self._guard_position = guard_position
-        self._proposals_from = proposals_from
 
     async def run(self) -> None:
         """Raise what ended the replica. A link's handler may have met it, and a link outlives its faults."""
@@ -188,27 +192,15 @@ class ConsensusHost:
         self._guard = replace(guard, signed=signed)
         self._guard_position = self._journal.append(RecordKind.GUARD, encode_record(self._guard), then=then)
 
-    def keep_proposal(self, proposal: CheckedProposal) -> None:
-        """Queue a proposal for the journal; a vote for it, appended later, is durable no sooner."""
-        position = self._journal.append(RecordKind.PROPOSAL, encode_record(proposal))
-        self._proposals_from.setdefault(proposal.height, position)
-        self._forget_decided()
-
-    def _forget_decided(self) -> None:
-        """A decision's own record holds its block."""
-        current = self.replica.height.height
-        for height in [height for height in self._proposals_from if height < current]:
-            del self._proposals_from[height]
-
     def signed_from(self) -> int | None:
         """Return the journal position from which the guard and the proposals of undecided heights can be
         read."""
-        self._forget_decided()
-        held = (self._guard_position, *self._proposals_from.values())
+        held = (self._guard_position, self.proposals.oldest_position(self.replica.height.height))
         return min((position for position in held if position is not None), default=None)
 
     def _cast_vote(self, effect: CastVote) -> None:
         assert self._signer is not None, "a node without a validator key casts no vote"
+        self._keep_voted(effect.vote)
         vote = self._signer.vote(effect.vote)
         message = encode_message(vote)
 
@@ -218,6 +210,37 @@ class ConsensusHost:
             self.feed(VoteCast(vote))
 
         self._keep_guard(effect.guard, Kind.VOTE, message, durable)
+
+    def carry_over(self) -> None:
+        """Append again what a restart needs of the journal's older segments, so that they can go. Due when a
+        segment begins: nothing that is signed or ordered may ever renew it.
+
+        The copies count at once. A commit of the state makes them durable before a mark that rests on them,
+        and nothing is cut but by a durable mark.
+        """
+        last = segment_of(self._journal.end)
+        if self._guard_position is not None and segment_of(self._guard_position) < last:
+            guard = encode_record(self._guard)
+            self._guard_position = self._journal.append(RecordKind.GUARD, guard, urgent=False)
+        room = CARRIED_BYTES
+        for stored in self._batches.before(limit := first_position(max(0, last - 1))):
+            if stored.position is None or stored.position >= limit:
+                continue  # what was appended before it began a segment, which brought it forward
+            if (room := room - len(stored.body)) < 0:
+                return
+            record = self._journal.read(stored.position)
+            stored.position = self._journal.append(RecordKind.BATCH, record, urgent=False)
+
+    def _keep_voted(self, vote: Vote) -> None:
+        """Keep what we vote for. A block that came with its commit has a decision's record to itself."""
+        if vote.value is NIL:
+            return
+        current = self.replica.height
+        judged = current.proposals.proposal(vote.round) if current.height == vote.height else None
+        if judged is None or block_digest(judged.block) != vote.value:
+            judged = self.proposals.heard(vote.value)
+        if judged is not None:
+            self.proposals.keep(judged)
 
     def _cast_proposal(self, effect: CastProposal) -> None:
         assert self._signer is not None, "a node without a validator key proposes nothing"
@@ -230,7 +253,8 @@ class ConsensusHost:
 
         # In this order: a proposal that a restart finds without its guard would be signed a second time.
         self._keep_guard(effect.guard, Kind.PROPOSAL, message, durable)
-        self.keep_proposal(proposal)
+        self.proposals.hear(proposal)
+        self.proposals.keep(proposal)
 
     def seal(self, digest: bytes, body: bytes, hashes: Sequence[bytes]) -> None:
         """Chain a body of ours into our lane; the caller asked `replica.lanes.room()` before."""

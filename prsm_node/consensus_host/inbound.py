@@ -41,7 +41,6 @@ log = structlog.get_logger("consensus")
 # that finds it full is dropped; its author sends it again.
 BATCHES_IN = 64
 BATCHES_AT_ONCE = 4
-PROPOSALS_KEPT = 8
 VALUES_A_ROUND = 2
 # A body with too many spent nonces is taken when it comes again after this long.
 SPENT_WAIT_S = 0.25
@@ -95,8 +94,6 @@ class Inbound:
         self._follows = follows
         self._checking: set[bytes] = set()
         self._send, self._receive = trio.open_memory_channel[tuple[int, bytes, Batch]](BATCHES_IN)
-        self.proposals: dict[bytes, Proposal] = {}
-        """The last few proposals by value, to answer who lacks one."""
         self.counters: dict[str, int] = {
             "acknowledgements_unwanted": 0,
             "batches_dropped": 0,
@@ -130,11 +127,7 @@ class Inbound:
             if not self._takes(proposal, value):
                 self.counters["proposals_surplus"] += 1
                 continue
-            if value not in self.proposals:
-                self.proposals[value] = proposal
-                while len(self.proposals) > PROPOSALS_KEPT:
-                    del self.proposals[next(iter(self.proposals))]
-                self._host.keep_proposal(checked)
+            self._host.proposals.hear(checked)
             self._host.feed(ProposalReceived(link, checked))
 
     def _takes(self, proposal: Proposal, value: bytes) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from consensus.agreement.own_votes import diverged_after
-from consensus.blocks import CheckedProposal
+from consensus.blocks import CheckedProposal, block_digest
 from consensus.certificates import CheckedCertificate
 from consensus.chain import ChainStart
 from consensus.dissemination.acknowledgements import Acknowledgement, CheckedAcknowledgement
@@ -19,6 +19,7 @@ from consensus.dissemination.lanes import Lanes
 from consensus.guard import Guard
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.executor import ChainMark, Executor
+from prsm_node.consensus_host.proposal_store import KeptProposal
 from prsm_node.consensus_host.records import (
     KeptDecision,
     RecordKind,
@@ -31,6 +32,8 @@ from prsm_node.ledger.roster import AHEAD, Roster
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.journal import Journal
 
+# Given to the replica again, of what the last run stood for: no round needs more than what we hold to, the
+# proposals of the last rounds and one of ours. All of it can be asked for.
 PROPOSALS_MAX = 64
 
 
@@ -38,10 +41,11 @@ class Recovered(msgspec.Struct):
     guard: Guard
     guard_position: int | None
     proposals: list[CheckedProposal]
+    """Of undecided heights, oldest first: the last ones, and in any case what the guard holds to."""
     acknowledged: dict[bytes, bytes]
     """Our signature by the digest of the batch it acknowledges."""
-    proposals_from: dict[int, int]
-    """By height, where the first of its proposals is; of the last heights that had any."""
+    kept: dict[bytes, KeptProposal]
+    """By value, where all proposals of undecided heights are."""
 
 
 async def recover(journal: Journal, start: int | None, batches: BatchStore, executor: Executor) -> Recovered:
@@ -56,12 +60,9 @@ async def recover(journal: Journal, start: int | None, batches: BatchStore, exec
         if record.kind == RecordKind.GUARD:
             found.guard, found.guard_position = decode_guard(record.payload), record.position
         elif record.kind == RecordKind.PROPOSAL:
-            proposal = CheckedProposal(decode_proposal(record.payload))
-            found.proposals.append(proposal)
-            del found.proposals[:-PROPOSALS_MAX]
-            found.proposals_from.setdefault(proposal.height, record.position)
-            while len(found.proposals_from) > PROPOSALS_MAX:
-                del found.proposals_from[next(iter(found.proposals_from))]
+            proposal = decode_proposal(record.payload)
+            value = block_digest(proposal.block)
+            found.kept.setdefault(value, KeptProposal(proposal.height, record.position))
         elif record.kind == RecordKind.BATCH:
             batch = decode_batch(record.payload)
             if batch.header.sequence <= executor.executed_tip(batch.header.author).sequence:
@@ -87,7 +88,22 @@ async def recover(journal: Journal, start: int | None, batches: BatchStore, exec
                     "again and start with --sync snapshot"
                 )
         await _execute_known(decisions, executor)
+        if record.kind == RecordKind.DECISION:
+            height = executor.mark.height
+            found.kept = {value: kept for value, kept in found.kept.items() if kept.height > height}
+    found.kept = {value: kept for value, kept in found.kept.items() if kept.height > executor.mark.height}
+    found.proposals = [
+        CheckedProposal(decode_proposal(journal.read(position)))
+        for position in _wanted_again(found.kept, found.guard)
+    ]
     return found
+
+
+def _wanted_again(kept: dict[bytes, KeptProposal], guard: Guard) -> list[int]:
+    """Return where the proposals are that the replica is given again, oldest first."""
+    last = sorted(place.position for place in kept.values())[-PROPOSALS_MAX:]
+    held = (kept[value].position for value in (guard.locked_value, guard.valid_value) if value in kept)
+    return sorted({*last, *held})
 
 
 async def _execute_known(decisions: dict[int, KeptDecision], executor: Executor) -> None:

@@ -85,8 +85,8 @@ class Journal:
         queue_bytes_max: int,
         entropy: Callable[[int], bytes],
     ) -> None:
-        self.on_new_segment: Callable[[], list[tuple[int, bytes]]] | None = None
-        """Its (kind, payload) records are the first of each new segment, so that older ones can go."""
+        self.on_new_segment: Callable[[], None] | None = None
+        """Called when a new segment begins: what it appends comes first there, so that older ones can go."""
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._queue_bytes_max = queue_bytes_max
@@ -254,8 +254,7 @@ class Journal:
             return
         self._rolling = True
         try:
-            for kind, payload in self.on_new_segment():
-                self.append(kind, payload)
+            self.on_new_segment()
         finally:
             self._rolling = False
 

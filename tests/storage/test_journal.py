@@ -112,14 +112,16 @@ async def test_a_record_is_read_by_its_position_before_and_after_it_is_written(t
 async def test_a_new_segment_begins_with_the_hosts_checkpoint_so_that_older_ones_can_go(
     tmp_path: Path,
 ) -> None:
+    checkpoints: list[int] = []
     async with running(open_journal(tmp_path, 4_096)) as journal:
-        journal.on_new_segment = lambda: [(9, b"checkpoint")]
+        journal.on_new_segment = lambda: checkpoints.append(journal.append(9, b"checkpoint"))
         for number in range(40):
             last = journal.append(1, bytes([number]) * 500)
         await journal.flush()
         segments = journal.stats().segments
         assert segments > 3
         assert journal.drop_before(last) == segments - 1
+        assert checkpoints[-1] == journal.begin
         with pytest.raises(StorageError, match="keeps no record"):
             journal.read(SEGMENT_HEADER.size)
     journal = open_journal(tmp_path, 4_096)
