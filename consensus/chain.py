@@ -71,6 +71,13 @@ class Chain:
         """Whether a key is in any set known here, of the last few heights or the next."""
         return any(key in members for members in self._sets.values())
 
+    def answers_for(self, key: bytes, height: int | None) -> bool:
+        """Whether a key is in a set known here, and was from this height on; None for whenever it joined."""
+        return any(
+            key in members and (height is None or height >= self.member_since(key, of))
+            for of, members in self._sets.items()
+        )
+
     def certified(self, certificate: TipCertificate) -> bool:
         """Whether it is a quorum of any set known here."""
         return any(members_only(certificate, members) is not None for members in self._sets.values())

@@ -67,7 +67,8 @@ class EvidencePool:
         return sum(known.guilty == done.guilty for known in self._pieces) < PIECES_OF_ONE
 
     def _lasts(self, done: Offence) -> bool:
-        return self._chain.knows(done.guilty) and _in_time(done, self._chain)
+        """Whether a block may convict of it, this one or a later; what none can would keep out what does."""
+        return self._chain.answers_for(done.guilty, done.height) and _in_time(done, self._chain)
 
     def add(self, piece: Evidence) -> bool:
         """Keep a piece whose signatures are good; False where it is not wanted."""

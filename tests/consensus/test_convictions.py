@@ -1,5 +1,6 @@
 """Which evidence a block may commit, and what a node keeps of what it found."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -117,6 +118,70 @@ def test_a_pool_keeps_a_few_pieces_of_each_guilty_and_gives_a_block_one() -> Non
     assert pool.add(batches(KEYS[2]))
     assert not pool.add(batches(KEYS[2]))
     assert pool.for_block() == (votes(KEYS[1]), batches(KEYS[2]))
+
+
+def test_who_shows_what_it_signed_before_it_joined_is_not_safe_from_what_it_signs_later() -> None:
+    """Nobody is convicted of the first, and it takes no place from the second."""
+    of, five = chain(), ValidatorSet((key, 1) for key in KEYS)
+    pool = EvidencePool(of)
+    for _ in range(4):
+        decide(of)
+        execute(of, five)
+        pool.decided()
+        for round_ in range(PIECES_OF_ONE):
+            pool.add(votes(KEYS[4], height=9, round_=round_))
+    assert pool.add(votes(KEYS[4], height=14))
+    assert pool.for_block() == (votes(KEYS[4], height=14),)
+
+
+class Story(msgspec.Struct, frozen=True):
+    """One height: what is found, in order, whether its block has evidence, and how long it took."""
+
+    found: tuple[tuple[int, int, int], ...]
+    """(validator, height signed at, round)."""
+    seconds: int
+    empty: bool
+
+
+STORIES = st.lists(
+    st.builds(
+        Story,
+        st.lists(st.tuples(st.integers(0, 4), st.integers(1, 40), st.integers(0, 5)), max_size=8).map(tuple),
+        st.integers(1, 20),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(STORIES)
+def test_pools_fill_blocks_that_stand_and_all_who_can_be_convicted_soon_are(stories: list[Story]) -> None:
+    """Whatever is found, by whoever and of whatever height: a node that found nothing judges the block alike,
+    nobody is convicted twice or by what is too old or was signed before it joined, and no piece that can't
+    convict keeps out one that does."""
+    of, members = chain(), FOUR
+    pool, convicted = EvidencePool(of), set[bytes]()
+    for story in stories:
+        for who, height, round_ in story.found:
+            pool.add(votes(KEYS[who], height, round_))
+            owed = may_convict(votes(KEYS[who], height, round_), of, of.height + 1)
+            assert not owed or KEYS[who] in {guilty(piece) for piece in pool.for_block()}
+        pieces = () if story.empty else pool.for_block()
+        made = block(of, *pieces, time_ms=of.time_ms + 1_000 * story.seconds)
+        assert evidence_stands(made, of)
+        told = [guilty(piece) for piece in pieces]
+        assert len(set(told)) == len(told)
+        assert convicted.isdisjoint(told)
+        convicted.update(told)
+        of.append(made, block_digest(made))
+        # Who was convicted leaves; the fifth joins with the third block, unless it was convicted before.
+        joined = (*members.pairs(), (KEYS[4], 1)) if of.height == 13 else members.pairs()
+        members = ValidatorSet.of(joined).without(told)
+        execute(of, members)
+        pool.decided()
+        assert convicted.isdisjoint(guilty(piece) for piece in pool.pieces())
+        assert len(pool.pieces()) <= PIECES_OF_ONE * len(KEYS)
 
 
 def test_a_block_takes_no_more_pieces_than_it_may() -> None:
