@@ -1,31 +1,28 @@
 """A run: daemons on shaped links under load, faults one after another, and what became of the promises."""
 
-import contextlib
 import os
 import secrets
-import signal
 import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from prsm_node.bench.funds import purse
+from prsm_node.chaos.asking import height_told, safely, status, votes
 from prsm_node.chaos.chain import Chain, equal_at, final_by_now
 from prsm_node.chaos.finality import Finality, Trouble, merged
+from prsm_node.chaos.harm import Harm
 from prsm_node.chaos.network import Network
 from prsm_node.chaos.report import FaultReport, Report, Transfers, fault_line, recovery
+from prsm_node.chaos.returning import Returning
 from prsm_node.chaos.scenario import Scenario
 from prsm_node.chaos.schedule import Fault
-from prsm_node.chaos.shaping import Conditions
 from prsm_node.chaos.traffic import Traffic
 from prsm_node.chaos.vitals import Vitals
-from prsm_node.cli.fleet import Daemon
 from prsm_node.control.client import Client
 from prsm_node.control.protocol import ControlError
-from prsm_node.control.views import StatusView
 from prsm_node.errors import OperatorError
 from prsm_node.identity.addresses import address_of
 from prsm_node.identity.ed25519 import SigningKey
@@ -39,7 +36,6 @@ DEATHS_MAX: Final = 5
 CALM_S: Final = 30.0
 """At the end, until nothing is pending and all are level."""
 TICK_S: Final = 0.02
-ASK_S: Final = 0.5
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,11 +76,10 @@ class Run:
         self.began = 0.0
         self._schedule = faults
         self._carrier = network.carrier
+        self._harm = Harm(network.fleet, network.carrier, settings.scenario.links)
         self._alarm = network.alarm
         self._say = say
         self._progress = progress
-        self._down: set[Daemon] = set()
-        self._stopped: set[int] = set()
         self._faulty: Fault | None = None
         self._told_at = 0.0
         self._first = 1
@@ -106,8 +101,8 @@ class Run:
         ]
         self._fund(keys)
         traffic = self.traffic = Traffic(self.homes, keys, settings.load, self.chain, self.finality)
-        self._order()
-        self._first = 1 + max(_status(home).height for home in self.homes)
+        self._harm.order()
+        self._first = 1 + max(status(home).height for home in self.homes)
         self.began = time.monotonic()
         traffic.start()
         try:
@@ -119,7 +114,7 @@ class Run:
             self._say(f"{self.now_s:7.1f} s  ended by the operator")
         finally:
             self._ended_s = min(settings.seconds, self.now_s)
-            self._heal_all()
+            self._harm.heal_all()
             traffic.stop_sending()
         self._calm()
         traffic.stop_following()
@@ -170,27 +165,25 @@ class Run:
             timeline=timeline,
         )
 
-    # One fault.
-
     def _befall(self, fault: Fault) -> None:
         """Do it, undo it, and time what comes back."""
         at_s = self.now_s
         self._faulty = fault
         self.trouble.begin(time.monotonic())
-        victims = [self.fleet.daemons[node] for node in fault.nodes]
-        killed_at = time.monotonic()
-        self._do(fault, victims)
+        self._harm.do(fault)
         self._wait(fault.for_s)
-        kept_down_s = time.monotonic() - killed_at
-        top = max(follower.height for follower in self.traffic.followers)
-        self._undo(fault, victims)
+        ended = time.monotonic()
+        followers = self.traffic.followers
+        top = max(follower.height for follower in followers)
+        self._harm.undo(fault)
         healed = time.monotonic()
-        times: dict[str, float] = {}
-        while not self._recovered(fault, victims, top, healed, killed_at + kept_down_s, times):
+        returning = Returning(fault, self._harm.victims(fault), followers, top, ended, healed)
+        while not returning.whole():
             if time.monotonic() - healed > RECOVERY_S:
                 self.broken.append(f"{fault.kind} at {at_s:.0f} s: not back after {RECOVERY_S:g} s")
                 break
             self._tick()
+        times = returning.times
         recovered = "heal_to_roots" in times
         if recovered and not equal_at(self.homes, top + 1):
             self.broken.append(f"{fault.kind} at {at_s:.0f} s: nodes differ at block {top + 1}")
@@ -210,88 +203,8 @@ class Run:
         )
         self._say(fault_line(fault, told))
 
-    def _do(self, fault: Fault, victims: Sequence[Daemon]) -> None:
-        for daemon in victims:
-            pid = daemon.process.pid
-            if fault.kind == "kill":
-                self._down.add(daemon)
-                os.kill(pid, signal.SIGKILL)
-                daemon.process.wait()
-            else:
-                self._stopped.add(pid)
-                self._order()
-                os.kill(pid, signal.SIGSTOP)
-        if fault.cuts or fault.links is not None:
-            self._order(fault)
-
-    def _undo(self, fault: Fault, victims: Sequence[Daemon]) -> None:
-        for daemon in victims:
-            if fault.kind == "kill":
-                daemon.restart()
-                self._down.discard(daemon)
-            else:
-                os.kill(daemon.process.pid, signal.SIGCONT)
-                self._stopped.discard(daemon.process.pid)
-        self._order()
-
-    def _order(self, fault: Fault | None = None) -> None:
-        """Have the links be as the scenario has them, or as the fault makes them."""
-        links = self.settings.scenario.links
-        cuts: tuple[tuple[int, int], ...] = ()
-        if fault is not None:
-            links, cuts = fault.links or links, fault.cuts
-        cut = msgspec.structs.replace(links, cut=True)
-        self._carrier.order(
-            Conditions(links, tuple((a, b, cut) for a, b in cuts), tuple(sorted(self._stopped)))
-        )
-
-    def _recovered(
-        self,
-        fault: Fault,
-        victims: Sequence[Daemon],
-        top: int,
-        healed: float,
-        returned: float,
-        times: dict[str, float],
-    ) -> bool:
-        """Note what is back; whether all is."""
-        followers = self.traffic.followers
-        wanted = {"heal_to_roots"}
-        if fault.kind == "kill":
-            wanted.add("kill_to_vote")
-            if "kill_to_vote" not in times and all(map(_voted, victims)):
-                times["kill_to_vote"] = time.monotonic() - returned
-        elif fault.kind == "pause":
-            wanted.add("pause_to_block")
-            (node,) = fault.nodes
-            if "pause_to_block" not in times and (at := followers[node].first_after(healed)) is not None:
-                times["pause_to_block"] = at - healed
-        elif fault.kind == "partition":
-            wanted.add("heal_to_block")
-            at_first = [at for f in followers if (at := f.reached(top + 1)) is not None]
-            if "heal_to_block" not in times and at_first:
-                times["heal_to_block"] = max(0.0, min(at_first) - healed)
-        if "heal_to_roots" not in times:
-            reached = [at for f in followers if (at := f.reached(top + 1)) is not None]
-            if len(reached) == len(followers):
-                times["heal_to_roots"] = max(0.0, max(reached) - healed)
-        return wanted <= times.keys()
-
-    def _heal_all(self) -> None:
-        for pid in self._stopped:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-        self._stopped.clear()
-        for daemon in self._down:
-            if daemon.process.poll() is not None:
-                daemon.restart()
-        self._down.clear()
-        self._order()
-
-    # Before, between and after.
-
     def _wait_until_all_vote(self) -> None:
-        self._until(lambda: all(map(_votes, self.homes)), VOTING_S, "the nodes do not all vote")
+        self._until(lambda: all(map(votes, self.homes)), VOTING_S, "the nodes do not all vote")
 
     def _fund(self, keys: Sequence[SigningKey]) -> None:
         settings = self.settings
@@ -306,13 +219,13 @@ class Run:
         """Wait until all nodes have the same blocks and nothing is pending."""
 
         def level() -> bool:
-            seen = [_status(home) for home in self.homes]
+            seen = [status(home) for home in self.homes]
             return len({s.state_root for s in seen}) == 1 and not any(s.mempool or s.syncing for s in seen)
 
         deadline = time.monotonic() + CALM_S
-        while not _safely(level):
+        while not safely(level):
             if time.monotonic() > deadline:
-                heights = ", ".join(f"{home.name} {_height_told(home)}" for home in self.homes)
+                heights = ", ".join(f"{home.name} {height_told(home)}" for home in self.homes)
                 self.broken.append(f"after {CALM_S:g} s of calm the nodes are not level: {heights}")
                 return
             self._look_for_the_dead()
@@ -320,7 +233,7 @@ class Run:
 
     def _until(self, holds: Callable[[], bool], within_s: float, else_: str) -> None:
         deadline = time.monotonic() + within_s
-        while not _safely(holds):
+        while not safely(holds):
             if time.monotonic() > deadline:
                 raise OperatorError(f"after {within_s:g} s {else_}; see logs/ in their homes")
             if self._alarm.ending:
@@ -339,7 +252,7 @@ class Run:
             raise Ended
         self._look_for_the_dead()
         heights = [follower.height for follower in self.traffic.followers]
-        pids = [None if d in self._down else d.process.pid for d in self.fleet.daemons]
+        pids = [None if d in self._harm.down else d.process.pid for d in self.fleet.daemons]
         self.vitals.sample(self.now_s, heights, pids)
         if self.now_s >= self._told_at:
             self._told_at = self.now_s + 1.0
@@ -354,7 +267,7 @@ class Run:
         """A daemon that ends by itself breaks a promise; it is started again, for the others' sake."""
         for daemon in self.fleet.daemons:
             code = daemon.process.poll()
-            if code is None or daemon in self._down:
+            if code is None or daemon in self._harm.down:
                 continue
             self.broken.append(f"{daemon.name} ended by itself with {code}: {daemon.last_words()}")
             self._say(f"{self.now_s:7.1f} s  {self.broken[-1]}")
@@ -366,36 +279,3 @@ class Run:
     def _looking(self, done: int, total: int) -> None:
         if done % 500 == 0:
             self._progress(f"looked at block {done} of {total} on every node")
-
-
-def _status(home: Path) -> StatusView:
-    with Client(home, timeout_s=ASK_S) as client:
-        return client.ask("status", StatusView)
-
-
-def _votes(home: Path) -> bool:
-    status = _status(home)
-    return status.voting and not status.syncing
-
-
-def _voted(daemon: Daemon) -> bool:
-    """Whether it has voted since it was started."""
-    try:
-        with Client(daemon.home, timeout_s=ASK_S) as client:
-            return client.ask("counters", dict[str, float])["consensus.votes_cast"] > 0
-    except ControlError:
-        return False
-
-
-def _safely(holds: Callable[[], bool]) -> bool:
-    try:
-        return holds()
-    except ControlError:
-        return False
-
-
-def _height_told(home: Path) -> str:
-    try:
-        return str(_status(home).height)
-    except ControlError as error:
-        return f"does not answer ({error.code})"
