@@ -58,6 +58,30 @@ def test_who_signs_twice_is_convicted_once_and_the_chain_goes_on_without_it(acto
     assert cluster.ordered() >= 20 - 4, "the others' batches are ordered before and after"
 
 
+@pytest.mark.parametrize(("size", "faulty"), [(7, 2), (5, 2), (4, 2), (4, 3)])
+@pytest.mark.parametrize("seed", range(2))
+def test_however_many_are_convicted_the_rest_go_on(size: int, faulty: int, seed: int) -> None:
+    """A third or more at once too, where the first two would not be outvoted, down to a set of one: they vote
+    along until they are out, and propose at the heights between."""
+    guilty_ones = range(size - faulty, size)
+    actors: dict[int, list[Make]] = {number: [BothVotes] for number in guilty_ones}
+    cluster = Cluster(Chance(seed), [1] * size, Links(), Rules(heartbeat_ms=60_000), actors).start()
+    for body in range(16):
+        cluster.seal(body % (size - faulty), body)
+        cluster.run(200)
+    cluster.run(3_000)
+    caught = {cluster.all[number].key for number in guilty_ones}
+    for honest in cluster.honest:
+        assert set(honest.replica.height.validators.powers) == {other.key for other in cluster.honest}
+        assert honest.replica.chain.convicted == caught
+    blocks = [block for block, _ in cluster.honest[0].blocks]
+    convicting = [block for block in blocks if block.evidence]
+    assert sorted(guilty(piece) for block in convicting for piece in block.evidence) == sorted(caught)
+    assert not {block.proposer for block in blocks if block.height >= convicting[-1].height + 3} & caught
+    assert blocks[-1].height > convicting[-1].height + 3
+    assert cluster.ordered() >= 16 - 4
+
+
 def test_a_restart_after_the_conviction_keeps_it() -> None:
     cluster = cluster_with(BothVotes, seed=1)
     for body in range(10):
