@@ -30,6 +30,7 @@ from prsm_node.consensus_host.inbound import Inbound
 from prsm_node.consensus_host.proposal_store import ProposalStore
 from prsm_node.consensus_host.records import EVIDENCE, batch_body, decode_evidence, encode_evidence
 from prsm_node.consensus_host.recovery import Recovered, chain_start, recover, restore_lanes, settled
+from prsm_node.consensus_host.seen_signers import SeenSigners
 from prsm_node.consensus_host.sessions import LiveSessions
 from prsm_node.consensus_host.signer import Signer
 from prsm_node.home import Home
@@ -283,6 +284,14 @@ class Node:
             guard=recovered.guard,
             guard_position=recovered.guard_position,
             proposals=ProposalStore(self.journal, recovered.kept),
+            signers=SeenSigners(
+                self.journal,
+                self.checks,
+                self.me,
+                recovered.signers,
+                recovered.signers_position,
+                mark.height,
+            ),
             checks=self.checks,
             journal=self.journal,
             outbox=self.outbox,

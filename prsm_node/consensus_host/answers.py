@@ -20,10 +20,12 @@ from prsm_node.consensus_host.checks import signed_place
 from prsm_node.consensus_host.fetcher import BlockAnswer
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.records import decode_batch
+from prsm_node.consensus_host.seen_signers import AT_STAKE
 from prsm_node.consensus_host.sessions import LiveSessions, encode_authored, encode_seen
 from prsm_node.storage.journal import Journal
+from prsm_node.storage.offload import Offload
 from prsm_node.storage.snapshot_folder import SnapshotFolder
-from prsm_node.storage.state import Offload, State
+from prsm_node.storage.state import State
 from prsm_node.wire.payloads import (
     Batch,
     BatchWanted,
@@ -46,8 +48,6 @@ BLOCKS_BYTES_MAX = 4 << 20
 HEADER_BYTES, TIP_BYTES = 256, 80
 # Between two checkpoints of the loop: 1 ms of headers, and of full blocks 2 ms.
 HEADERS_AT_ONCE, BLOCKS_AT_ONCE = 64, 8
-DECISIONS_LOOKED_AT = 64
-"""For the last vote of a key. One that is silent for longer has nothing at stake at the heights to come."""
 
 
 class SyncedBlock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -215,9 +215,9 @@ class Answers:
         return encode_seen(max(known, key=signed_place, default=None))
 
     def _last_precommit(self, validator: bytes) -> Vote | None:
-        """Return the precommit that a decision last shows: what was heard is lost by a restart."""
+        """Return the precommit that a decision last shows: of what was heard a restart keeps little."""
         top = self._state.height
-        for height in range(top, max(0, top - DECISIONS_LOOKED_AT), -1):
+        for height in range(top, max(0, top - AT_STAKE), -1):
             stored = self._state.block(height)
             if stored is not None:
                 found = [vote for vote in votes_of(stored.commit) if vote.voter == validator]

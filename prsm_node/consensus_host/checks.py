@@ -4,7 +4,7 @@ A certificate embeds votes that often came alone before, so that the last good c
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -38,6 +38,8 @@ class Checks:
         self.signed: dict[bytes, Vote | Proposal] = {}
         """The message of the highest place that each validator was seen to sign, as proof (PROTOCOL, Twin).
         Of a proposal, without its polka: the signature does not cover it."""
+        self.on_vote: Callable[[Vote], None] = lambda vote: None
+        """Told of each good vote that is further than what its voter was seen to sign before."""
         self._good: OrderedDict[tuple[bytes, bytes, bytes], None] = OrderedDict()
 
     def signature(self, key: bytes, signature: bytes, message: bytes) -> bool:
@@ -71,6 +73,12 @@ class Checks:
         seen = self.signed.get(validator)
         if seen is None or signed_place(message) > signed_place(seen):
             self.signed[validator] = message
+            if isinstance(message, Vote):
+                self.on_vote(message)
+
+    def recall(self, vote: Vote) -> None:
+        """Know of a vote that an earlier run found good."""
+        self._saw(vote.voter, vote)
 
     def signs(self, proposal: Proposal) -> bool:
         """Whether the proposer signed this proposal; whether it may be proposed is not asked."""

@@ -65,6 +65,7 @@ from prsm_node.consensus_host.fetcher import Fetcher
 from prsm_node.consensus_host.outbox import Outbox
 from prsm_node.consensus_host.proposal_store import ProposalStore
 from prsm_node.consensus_host.records import KeptBatch, RecordKind, encode_record
+from prsm_node.consensus_host.seen_signers import SeenSigners
 from prsm_node.consensus_host.signer import Signer
 from prsm_node.consensus_host.timers import Timers
 from prsm_node.errors import OperatorError
@@ -109,6 +110,7 @@ class ConsensusHost:
         guard: Guard,
         guard_position: int | None,
         proposals: ProposalStore,
+        signers: SeenSigners,
         checks: Checks,
         journal: Journal,
         outbox: Outbox,
@@ -155,6 +157,7 @@ class ConsensusHost:
         self._failed = trio.Event()
         self._sealed: tuple[bytes, Sequence[bytes]] = (b"", ())
         self._guard_position = guard_position
+        self._signers = signers
 
     async def run(self) -> None:
         """Raise what ended the replica. A link's handler may have met it, and a link outlives its faults."""
@@ -195,7 +198,8 @@ class ConsensusHost:
     def signed_from(self) -> int | None:
         """Return the journal position from which the guard and the proposals of undecided heights can be
         read."""
-        held = (self._guard_position, self.proposals.oldest_position(self.replica.height.height))
+        proposals = self.proposals.oldest_position(self.replica.height.height)
+        held = (self._guard_position, proposals, self._signers.position)
         return min((position for position in held if position is not None), default=None)
 
     def _cast_vote(self, effect: CastVote) -> None:
@@ -222,6 +226,7 @@ class ConsensusHost:
         if self._guard_position is not None and segment_of(self._guard_position) < last:
             guard = encode_record(self._guard)
             self._guard_position = self._journal.append(RecordKind.GUARD, guard, urgent=False)
+        self._signers.carry_over()
         room = CARRIED_BYTES
         for stored in self._batches.before(limit := first_position(max(0, last - 1))):
             if stored.position is None or stored.position >= limit:

@@ -1,6 +1,7 @@
 """What the journal's records hold. Kinds are never used again for another thing.
 
-A guard record holds everything a validator must remember, so the last one wins; the others are kept until
+A guard record holds everything a validator must remember, and one of signers all that others were seen to
+sign: of both the last one wins; the others are kept until
 what they hold is part of the state in LMDB.
 """
 
@@ -14,6 +15,7 @@ from consensus.certificates import Certificate
 from consensus.dissemination.batches import BatchHeader
 from consensus.evidence import Evidence
 from consensus.guard import Guard
+from consensus.votes import Vote
 
 
 class RecordKind(IntEnum):
@@ -21,6 +23,7 @@ class RecordKind(IntEnum):
     PROPOSAL = 2
     BATCH = 3
     DECISION = 4
+    SIGNERS = 5
 
 
 EVIDENCE = b"evidence"
@@ -46,6 +49,7 @@ _proposal = msgspec.msgpack.Decoder(Proposal)
 _batch = msgspec.msgpack.Decoder(KeptBatch)
 _evidence = msgspec.msgpack.Decoder(tuple[Evidence, ...])
 _decision = msgspec.msgpack.Decoder(KeptDecision)
+_signers = msgspec.msgpack.Decoder(tuple[Vote, ...])
 
 
 def encode_evidence(pieces: Sequence[Evidence]) -> bytes:
@@ -59,6 +63,14 @@ def decode_evidence(kept: bytes) -> tuple[Evidence, ...]:
 
 def encode_record(record: Guard | Proposal | KeptBatch | KeptDecision) -> bytes:
     return _encode(record)
+
+
+def encode_signers(votes: tuple[Vote, ...]) -> bytes:
+    return _encode(votes)
+
+
+def decode_signers(payload: bytes) -> tuple[Vote, ...]:
+    return _signers.decode(payload)
 
 
 def decode_guard(payload: bytes) -> Guard:

@@ -17,6 +17,7 @@ from consensus.dissemination.acknowledgements import Acknowledgement, CheckedAck
 from consensus.dissemination.batches import CheckedBatch, batch_digest
 from consensus.dissemination.lanes import Lanes
 from consensus.guard import Guard
+from consensus.votes import Vote
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.executor import ChainMark, Executor
 from prsm_node.consensus_host.proposal_store import KeptProposal
@@ -27,6 +28,7 @@ from prsm_node.consensus_host.records import (
     decode_decision,
     decode_guard,
     decode_proposal,
+    decode_signers,
 )
 from prsm_node.ledger.roster import AHEAD, Roster
 from prsm_node.storage.errors import StorageError
@@ -46,6 +48,9 @@ class Recovered(msgspec.Struct):
     """Our signature by the digest of the batch it acknowledges."""
     kept: dict[bytes, KeptProposal]
     """By value, where all proposals of undecided heights are."""
+    signers: tuple[Vote, ...] = ()
+    """A vote of each validator that was seen."""
+    signers_position: int | None = None
 
 
 async def recover(journal: Journal, start: int | None, batches: BatchStore, executor: Executor) -> Recovered:
@@ -59,6 +64,8 @@ async def recover(journal: Journal, start: int | None, batches: BatchStore, exec
     for record in journal.replay(start):
         if record.kind == RecordKind.GUARD:
             found.guard, found.guard_position = decode_guard(record.payload), record.position
+        elif record.kind == RecordKind.SIGNERS:
+            found.signers, found.signers_position = decode_signers(record.payload), record.position
         elif record.kind == RecordKind.PROPOSAL:
             proposal = decode_proposal(record.payload)
             value = block_digest(proposal.block)

@@ -15,10 +15,12 @@ from consensus.inputs import Input, Started
 from consensus.votes import Vote, VoteKind
 from prsm_node.consensus_host.answers import Answers
 from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.checks import Checks
 from prsm_node.consensus_host.fetcher import BlockAnswer
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.proposal_store import HEARD_MAX, ProposalStore
 from prsm_node.consensus_host.recovery import PROPOSALS_MAX, Recovered, recover
+from prsm_node.consensus_host.seen_signers import SeenSigners
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.journal_writer import InlineWriter
 from prsm_node.wire.payloads import BlockWanted
@@ -60,6 +62,7 @@ def host_of(voter: Voter, journal: Journal, recovered: Recovered | None = None) 
         "guard": recovered.guard if recovered else Guard(),
         "guard_position": recovered.guard_position if recovered else None,
         "proposals": ProposalStore(journal, recovered.kept if recovered else {}),
+        "signers": SeenSigners(journal, Checks(ONE), None, (), None, 0),
     }
     return ConsensusHost(**parts)
 
