@@ -247,7 +247,9 @@ class RunningNode:
         record = stored.record
         hashes = [
             sha256(raw).digest()
-            for raw, outcome in zip(state.raw_transactions(height), state.outcomes(height), strict=True)
+            for raw, outcome in zip(
+                state.transactions.raw(height), state.transactions.outcomes(height), strict=True
+            )
             if outcome < FIRST_UNCHARGED
         ]
         return BlockView(
@@ -272,7 +274,7 @@ class RunningNode:
         return StrengthView(tolerated, node.validators(height).total)
 
     async def transaction(self, digest: bytes) -> TransactionView | None:
-        found = self._node.state.transaction(digest)
+        found = self._node.state.transactions.find(digest)
         if found is not None:
             return TransactionView(
                 hash=digest,
@@ -323,7 +325,7 @@ class RunningNode:
 
     async def history(self, address: bytes, limit: int, before: int | None) -> list[HistoryView]:
         try:
-            found = self._node.state.history(address, limit, before)
+            found = self._node.state.transactions.history(address, limit, before)
         except UnknownPosition:
             return []
         return [_history(item, address) for item in found]

@@ -19,12 +19,10 @@ from consensus.certificates import Certificate
 from prsm_node.genesis import Genesis, GenesisValidator
 from prsm_node.ledger.accounts import Account
 from prsm_node.ledger.execution import Decoded, Executed, decoded, execute_decoded, transactions_of
-from prsm_node.ledger.outcomes import Outcome
 from prsm_node.ledger.parameters import Parameters
 from prsm_node.ledger.roots import AccountProof, state_root
 from prsm_node.ledger.roster import AHEAD, Roster
 from prsm_node.ledger.supply import Supply
-from prsm_node.storage import history
 from prsm_node.storage.accounts import AccountStore
 from prsm_node.storage.accounts_copy import AccountsCopy
 from prsm_node.storage.blocks import BatchRecord, BlockRecord, BlockStore, StoredBlock, rows_of
@@ -35,15 +33,15 @@ from prsm_node.storage.errors import StorageError
 from prsm_node.storage.executed_block import Execution
 from prsm_node.storage.founding import check, found, root_of_genesis
 from prsm_node.storage.generation import HEAD_KEY, SCHEMA, Head, read_head
-from prsm_node.storage.history import Bodies, FoundTransaction, ReadBody, UnknownPosition
+from prsm_node.storage.history import Bodies, FoundTransaction, ReadBody
 from prsm_node.storage.index_upkeep import IndexUpkeep
 from prsm_node.storage.journal_use import Segments
-from prsm_node.storage.offload import Offload as Offload
+from prsm_node.storage.offload import Offload
 from prsm_node.storage.speculation import Overlay, Speculation
 from prsm_node.storage.transaction_index import TransactionIndex
+from prsm_node.storage.transaction_lookup import TransactionLookup
 
 READER_CHECK_S: Final = 10.0
-HISTORY_PAGE: Final = 50
 # Three deletions each: a commit that comes meanwhile waits about 10 ms.
 PRUNED_AT_ONCE: Final = 256
 
@@ -65,7 +63,6 @@ class State:
         self._names = {validator.key: validator.name for validator in genesis.validators}
         self._clock = clock
         self._blocks = BlockStore(environment)
-        self._bodies = Bodies(read_body)
         self._index = TransactionIndex(directory / "index")
         self._index_upkeep = IndexUpkeep(self._index, offload)
         self._segments = Segments(environment)
@@ -88,6 +85,7 @@ class State:
             offload,
             self._head.height,
         )
+        self.transactions = TransactionLookup(self._blocks, Bodies(read_body), self._index, self.account)
         self._genesis_root = root_of_genesis(environment)
         self._index.open(self._head.height, self._blocks.rows, self._blocks.first)
 
@@ -354,40 +352,9 @@ class State:
         commit = None if record is None else self._blocks.commit(height)
         return None if record is None or commit is None else StoredBlock(record, commit)
 
-    def raw_transactions(self, height: int) -> list[bytes]:
-        """Return a block's transactions in order of execution, skipped ones too; none for no block."""
-        record = self._blocks.block(height)
-        if record is None:
-            return []
-        return [raw for batch in record.batches for raw in self._bodies.of_batch(batch.position)]
-
-    def outcomes(self, height: int) -> list[Outcome]:
-        """Return what became of each transaction of a block, in order of execution."""
-        rows = self._blocks.rows(height)
-        return [] if rows is None else [Outcome(outcome) for outcome in rows.outcomes]
-
     def transaction(self, digest: bytes) -> FoundTransaction | None:
         """Return the charged transaction of this hash, None if there is none."""
-        for position in self._index.candidates(digest):
-            try:
-                found = history.find(self._blocks, self._bodies, position)
-            except UnknownPosition:
-                continue
-            if found.hash == digest:
-                return found
-        return None
-
-    def history(
-        self, address: bytes, limit: int = HISTORY_PAGE, before: int | None = None
-    ) -> list[FoundTransaction]:
-        """Return the account's transactions, newest first; `before`: the last position of the page before.
-
-        Raise UnknownPosition if `before` is not one of this account's.
-        """
-        account = self.account(address)
-        if account is None:
-            return []
-        return history.walk(self._blocks, self._bodies, address, account.last, limit, before)
+        return self.transactions.find(digest)
 
     def _adopt(self, speculated: Speculation, digest: bytes, invalid: Sequence[int]) -> Executed:
         assert speculated.digest == digest, "another block was speculated on"

@@ -16,10 +16,10 @@ from prsm_node.genesis import Genesis
 from prsm_node.ledger.bucket_groups import GROUP_BYTES, group_bytes, group_hash
 from prsm_node.storage import snapshot_incoming, snapshot_manifest
 from prsm_node.storage.errors import StorageError
+from prsm_node.storage.offload import Offload
 from prsm_node.storage.snapshot_folder import Snapshot, SnapshotFolder
 from prsm_node.storage.snapshot_incoming import Incoming
 from prsm_node.storage.snapshot_manifest import BrokenManifest, Manifest
-from prsm_node.storage.state import Offload
 from prsm_node.sync.header_walk import HeaderWalk
 from prsm_node.sync.snapshot_progress import Phase, Progress
 from prsm_node.sync.snapshot_trust import Untrusted, prove

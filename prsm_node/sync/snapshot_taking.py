@@ -20,9 +20,10 @@ from prsm_node.storage import set_changes
 from prsm_node.storage.accounts_copy import AccountsCopy
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.generation import Head
+from prsm_node.storage.offload import Offload
 from prsm_node.storage.snapshot_folder import Draft, SnapshotFolder
 from prsm_node.storage.snapshot_manifest import Manifest
-from prsm_node.storage.state import Offload, State
+from prsm_node.storage.state import State
 
 log = structlog.get_logger("snapshots")
 

@@ -17,7 +17,7 @@ def touching(chain: Chain, state: State, account: bytes) -> list[tuple[int, int]
     """Read all blocks: where the account stands, newest first."""
     places = []
     for height in range(1, state.height + 1):
-        raws, outcomes = state.raw_transactions(height), state.outcomes(height)
+        raws, outcomes = state.transactions.raw(height), state.transactions.outcomes(height)
         for index, (raw, outcome) in enumerate(zip(raws, outcomes, strict=True)):
             if not outcome.charged:
                 continue
@@ -35,7 +35,7 @@ async def test_a_history_is_all_that_touched_the_account_newest_first(tmp_path: 
             await state.commit()
     for number in range(0, 40, 5):
         account = address(number)
-        walked = state.history(account, limit=1_000)
+        walked = state.transactions.history(account, limit=1_000)
         assert [item.position for item in walked] == sorted((item.position for item in walked), reverse=True)
         assert [(item.height, item.index) for item in walked] == touching(chain, state, account)
     state.close()
@@ -46,16 +46,18 @@ async def test_pages_of_a_history_join_without_gap_or_overlap(tmp_path: Path) ->
     state = chain.open(tmp_path)
     for _ in range(20):
         chain.run(state)
-    whole = state.history(A, limit=1_000)
+    whole = state.transactions.history(A, limit=1_000)
     assert len(whole) > 15
     pages = []
     before = None
-    while page := state.history(A, limit=4, before=before):
+    while page := state.transactions.history(A, limit=4, before=before):
         pages += page
         before = page[-1].position
     assert pages == whole
     with pytest.raises(UnknownPosition):
-        state.history(address(10**9), before=whole[0].position) or state.history(D, before=1)
+        state.transactions.history(address(10**9), before=whole[0].position) or state.transactions.history(
+            D, before=1
+        )
     state.close()
 
 
@@ -67,7 +69,8 @@ async def test_a_history_threads_through_several_operations_and_failures(tmp_pat
     )
     chain.run(state, transfer(D, 0, (C, 1), (A, 1)), transfer(D, 9, (A, 1)), transfer(A, 1, (D, 1)))
     places = {
-        account: [(item.height, item.index) for item in state.history(account)] for account in (A, B, C, D)
+        account: [(item.height, item.index) for item in state.transactions.history(account)]
+        for account in (A, B, C, D)
     }
     assert places == {
         A: [(2, 2), (2, 0), (1, 0)],
@@ -75,8 +78,8 @@ async def test_a_history_threads_through_several_operations_and_failures(tmp_pat
         C: [(2, 0), (1, 2), (1, 0)],
         D: [(2, 2), (2, 0)],
     }
-    assert state.history(C)[1].outcome is Outcome.OVERDRAWN
-    assert state.history(address(77)) == []
+    assert state.transactions.history(C)[1].outcome is Outcome.OVERDRAWN
+    assert state.transactions.history(address(77)) == []
     state.close()
 
 
@@ -98,7 +101,7 @@ async def test_a_transaction_is_found_before_and_after_commits_runs_merges_and_r
         if height in (30, 60):
             assert {digest: position_in(state, digest) for digest in hashes} == hashes
     assert 1 < state._index.runs < 12, "merged"
-    assert state.transaction(bytes(32)) is None
+    assert state.transactions.find(bytes(32)) is None
     await state.commit()
     state.close()
 
@@ -118,18 +121,18 @@ async def test_what_was_skipped_is_found_only_where_it_was_executed(tmp_path: Pa
     state = chain.open(tmp_path)
     early = transfer(A, 1, (B, 1))
     chain.run(state, early)
-    assert state.transaction(transaction_hash(early)) is None
+    assert state.transactions.find(transaction_hash(early)) is None
     chain.run(state, transfer(A, 0, (B, 2)), early)
     chain.run(state, early)
-    found = state.transaction(transaction_hash(early))
+    found = state.transactions.find(transaction_hash(early))
     assert found is not None
     assert (found.height, found.index, found.raw, found.outcome) == (2, 1, early, Outcome.EXECUTED)
-    assert state.outcomes(3) == [Outcome.NONCE_SPENT]
+    assert state.transactions.outcomes(3) == [Outcome.NONCE_SPENT]
     state.close()
 
 
 def position_in(state: State, digest: bytes) -> int:
-    found = state.transaction(digest)
+    found = state.transactions.find(digest)
     assert found is not None, f"{digest.hex()[:8]} is not found"
     assert found.hash == digest
     return found.position

@@ -26,16 +26,16 @@ def only_from(state: State, chain: Chain, first: int, height: int) -> None:
     assert state.first_block == first
     for below in range(1, first):
         assert state.block(below) is None
-        assert state.raw_transactions(below) == []
-        assert state.outcomes(below) == []
-        assert state.transaction(first_hash(chain, below)) is None
+        assert state.transactions.raw(below) == []
+        assert state.transactions.outcomes(below) == []
+        assert state.transactions.find(first_hash(chain, below)) is None
     for kept in range(first, height + 1):
         stored = state.block(kept)
         assert stored is not None
-        found = state.transaction(first_hash(chain, kept))
+        found = state.transactions.find(first_hash(chain, kept))
         assert found is not None
         assert found.height == kept
-    walked = state.history(address(1), 1_000)
+    walked = state.transactions.history(address(1), 1_000)
     assert walked
     assert min(item.height for item in walked) >= first
 

@@ -91,7 +91,7 @@ async def test_a_state_made_of_a_snapshot_goes_on_as_the_one_it_was_taken_of(tmp
     other = chain.open(tmp_path / "other" / "state")
     assert (other.height, other.first_block, other.meta(b"mine")) == (5, 6, b"kept")
     assert other.block(5) is None
-    assert other.history(address(1)) == []
+    assert other.transactions.history(address(1)) == []
     root, block = state.state_root(6), state.block(6)
     assert root is not None
     assert block is not None
@@ -103,7 +103,7 @@ async def test_a_state_made_of_a_snapshot_goes_on_as_the_one_it_was_taken_of(tmp
         assert other.state_root(height) == kept.record.state_root
     await other.commit()
     assert other.head == state.head
-    assert [item.height for item in other.history(address(1), 9)] == [7, 6]
+    assert [item.height for item in other.transactions.history(address(1), 9)] == [7, 6]
     other.close()
     chain.open(tmp_path / "other" / "state").close()
     state.close()

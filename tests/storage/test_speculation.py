@@ -55,11 +55,15 @@ def all_of(state: State) -> Iterator[Any]:
     """What can be asked of a state."""
     yield state.height, state.digest, state.state_root(state.height), state.supply, state.accounts
     for height in range(1, state.height + 1):
-        yield state.block(height), state.outcomes(height)
-        for raw in state.raw_transactions(height):
-            yield raw, state.transaction(sha256(raw).digest())
+        yield state.block(height), state.transactions.outcomes(height)
+        for raw in state.transactions.raw(height):
+            yield raw, state.transactions.find(sha256(raw).digest())
     for number in range(ACCOUNTS + 21):
-        yield state.account(address(number)), state.proof(address(number)), state.history(address(number))
+        yield (
+            state.account(address(number)),
+            state.proof(address(number)),
+            state.transactions.history(address(number)),
+        )
 
 
 @settings(max_examples=40, deadline=None)

@@ -189,8 +189,8 @@ async def test_order_is_that_of_the_bodies_and_a_bad_body_is_empty(chain: Chain,
     assert stored is not None
     assert [batch.transactions for batch in stored.record.batches] == [1, 0, 2]
     assert (execution.transactions, execution.charged, execution.nonces) == (3, 3, {A: 2, B: 1})
-    assert len(state.raw_transactions(1)) == 3
-    assert state.outcomes(1) == [receipt.outcome for receipt in execution.receipts]
+    assert len(state.transactions.raw(1)) == 3
+    assert state.transactions.outcomes(1) == [receipt.outcome for receipt in execution.receipts]
     state.close()
 
 

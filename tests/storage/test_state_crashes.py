@@ -77,13 +77,13 @@ def test_a_state_killed_in_mid_commit_is_one_that_stood_and_goes_on(tmp_path: Pa
     assert state.state_root(height) == roots[height]
     for above in range(height + 1, height + 6):
         assert chain.run(state).state_root == roots[above]
-    found = state.transaction(chain_hash(state, height // 2 or 1))
+    found = state.transactions.find(chain_hash(state, height // 2 or 1))
     assert found is not None
     state.close()
 
 
 def chain_hash(state: State, height: int) -> bytes:
-    return transaction_hash(state.raw_transactions(height)[0])
+    return transaction_hash(state.transactions.raw(height)[0])
 
 
 @pytest.fixture
