@@ -11,7 +11,7 @@ from typing import Protocol
 
 import trio
 
-from prsm_node.network.answer_budget import WAIT_MAX_S
+from prsm_node.network.answer_budget import ANSWER_MIN, WAIT_MAX_S
 from prsm_node.network.link import Link
 from prsm_node.wire.frames import encode_message
 from prsm_node.wire.kinds import Kind
@@ -204,7 +204,7 @@ class Asking:
                 return
             if body is not None and len(body) > ANSWER_BYTES_MAX:
                 body = None
-            self._owner.charge(link, len(body or b""))
+            self._owner.charge(link, max(len(body or b""), ANSWER_MIN))
             if body is None:
                 self._refuse(link, request.id, Outcome.ABSENT)
             else:

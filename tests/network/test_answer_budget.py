@@ -4,8 +4,15 @@ import pytest
 import trio
 
 from prsm_node.network import asking
-from prsm_node.network.answer_budget import CHARGE_MIN, MIB, NODES_MAX, AnswerBudget, AnswerBytes
-from prsm_node.network.asking import Busy
+from prsm_node.network.answer_budget import (
+    ANSWER_MIN,
+    CHARGE_MIN,
+    MIB,
+    NODES_MAX,
+    AnswerBudget,
+    AnswerBytes,
+)
+from prsm_node.network.asking import Busy, NotFound
 from prsm_node.network.gossip import Gossiper
 from prsm_node.network.link import Link
 from prsm_node.network.token_bucket import BURST_S, TokenBucket
@@ -103,6 +110,26 @@ async def test_who_asks_beyond_its_budget_waits_and_then_is_refused_with_a_reaso
         for _ in range(8):
             assert await member.links.ask(link, BlocksWanted(1, 64), 5) == genesis
         assert first.links.counters["answers_delayed"] == 2, "a validator has a budget of its own"
+
+
+async def test_small_answers_cost_what_the_core_pays_for_them() -> None:
+    """A question of 40 bytes for what is not there is a task, a search and a reply: bytes alone let one peer
+    ask for thousands a second."""
+
+    async def answer(link: Link, wanted: Wanted) -> bytes | None:
+        return None
+
+    async with running() as nursery:
+        limits = AnswerBytes(stranger_per_s=ANSWER_MIN)
+        first = await start(nursery, 1, config(answers=limits), answer=answer)
+        second = await start(nursery, 2, config(*first.addresses))
+        await until(second.links.links)
+        for _ in range(int(BURST_S) + 1):
+            with pytest.raises(NotFound):
+                await second.links.ask(second.links.links()[0], GenesisWanted(), 5)
+        assert first.links.answer_wait_s(first.links.links()[0]) > 0.5
+    strangers = AnswerBytes().strangers_per_s / ANSWER_MIN
+    assert strangers * 0.3e-3 < 0.5, "what all strangers' questions take of a core, at 0.3 ms each"
 
 
 async def test_a_new_link_does_not_fill_the_budget_of_its_node() -> None:
