@@ -34,7 +34,12 @@ class TransactionRoutes:
                 raws = _raws.decode(body)
             except UNREADABLE:
                 return False
-            intake.take(link.number, raws, lambda: self._gossip.hand_on(TRANSACTIONS, body, link))
+            intake.take(
+                link.number,
+                raws,
+                lambda: self._gossip.hand_on(TRANSACTIONS, body, link),
+                lambda: self._gossip.forget(TRANSACTIONS, body),
+            )
             return None
 
         self._gossip.subscribe(TRANSACTIONS, gossiped)

@@ -1,6 +1,7 @@
 """Transactions that peers hand on: queued within a bound, admitted by one task."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import trio
 
@@ -17,6 +18,18 @@ FAULTS = {Reason.MALFORMED, Reason.WRONG_SIGNATURE}
 
 
 CHECKED = {Reason.ACCEPTED, Reason.WRONG_SIGNATURE}
+NO_ROOM = {Reason.FULL, Reason.SOURCE_SHARE}
+
+
+def _nothing() -> None:
+    """Nobody waits for what becomes of it."""
+
+
+class _Taken(NamedTuple):
+    link: int
+    raws: list[bytes]
+    admitted: Callable[[], None]
+    no_room: Callable[[], None]
 
 
 Checked = Callable[[int, int], None]
@@ -34,21 +47,28 @@ class Intake:
         self._fault = fault
         self._checked = checked
         self._bytes = 0
-        self._send, self._receive = trio.open_memory_channel[tuple[int, list[bytes], Callable[[], None]]](
-            INTAKE
-        )
+        self._send, self._receive = trio.open_memory_channel[_Taken](INTAKE)
 
-    def take(self, link: int, raws: Sequence[bytes], admitted: Callable[[], None] = lambda: None) -> None:
-        """Queue them; `admitted` is called once if one of them was new and good, and none was bad."""
+    def take(
+        self,
+        link: int,
+        raws: Sequence[bytes],
+        admitted: Callable[[], None] = _nothing,
+        no_room: Callable[[], None] = _nothing,
+    ) -> None:
+        """Queue them; `admitted` is called once if one of them was new and good, and none was bad, `no_room`
+        if one was not judged, here or in this link's share."""
         size = sum(map(len, raws))
         if self._bytes + size > INTAKE_BYTES:
             self.dropped += len(raws)
+            no_room()
             return
         try:
-            self._send.send_nowait((link, list(raws), admitted))
+            self._send.send_nowait(_Taken(link, list(raws), admitted, no_room))
             self._bytes += size
         except trio.WouldBlock:
             self.dropped += len(raws)
+            no_room()
 
     async def run(self) -> None:
         """Own the admission of what peers bring."""
@@ -57,7 +77,7 @@ class Intake:
                 nursery.start_soon(self._admit)
 
     async def _admit(self) -> None:
-        async for link, raws, admitted in self._receive:
+        async for link, raws, admitted, no_room in self._receive:
             try:
                 admissions = await self._mempool.submit(raws, link)
             finally:
@@ -68,3 +88,5 @@ class Intake:
                 self._fault(link, f"transaction.{reason.name.lower()}")
             if not bad and any(admission.accepted for admission in admissions):
                 admitted()
+            if any(admission.reason in NO_ROOM for admission in admissions):
+                no_room()

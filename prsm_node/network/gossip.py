@@ -37,7 +37,8 @@ REPAIR_BYTES_MAX = 1024 * 1024
 
 Topic = Callable[[Link, bytes], bool | None]
 """Takes a new message; whether it is good and goes on to others. A bad one is its link's fault. None: it is
-not known yet; the topic calls `hand_on` if it proves good, and blames the link itself if not."""
+not known yet; the topic calls `hand_on` if it proves good, blames the link itself if not, and calls `forget`
+where it could not tell."""
 
 
 class GossipLinks(Protocol):
@@ -89,6 +90,11 @@ class Gossiper:
     def hand_on(self, topic: int, body: bytes, source: Link) -> None:
         """Send on a message that `source` brought and that proved good."""
         self._spread(gossip_digest(topic, body), encode_message(Gossip(topic, body)), source)
+
+    def forget(self, topic: int, body: bytes) -> None:
+        """Take a message again when it comes again: it was not judged, since its bringer's share was used up
+        or there was no room. Or else whoever is quickest with another's message keeps it from all."""
+        self._seen.pop(gossip_digest(topic, body), None)
 
     async def run(self) -> None:
         """Offer digests for repair, until cancelled."""

@@ -17,6 +17,7 @@ from prsm_node.ledger.transactions import (
     with_signature,
 )
 from prsm_node.mempool.admission import Limits, Reason
+from prsm_node.mempool.intake import INTAKE_BYTES, Intake
 from prsm_node.mempool.pool import Mempool
 
 ME = b"m" * 32
@@ -297,3 +298,27 @@ def check_books(desk: Desk) -> None:
         assert sender.released not in sender.entries, "all without a gap is released"
         ready += sum(len(sender.entries[nonce].raw) for nonce in range(sender.next, sender.released))
     assert desk.pool.stats().ready_bytes == ready
+
+
+async def test_who_brings_what_is_not_judged_for_want_of_room_hears_so_and_the_next_may_bring_it() -> None:
+    desk = Desk(Limits(items_max=8, sender_items_min=16, source_items_min=2))
+    for sender in range(1, 5):
+        desk.ledger.accounts[address(sender)] = Account(10**12)
+    told: list[str] = []
+    intake = Intake(desk.pool, lambda link, reason: told.append(reason), lambda link, signatures: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(intake.run)
+
+        async def bring(link: int, *raws: bytes) -> list[str]:
+            told.clear()
+            intake.take(link, raws, lambda: told.append("admitted"), lambda: told.append("no room"))
+            await trio.testing.wait_all_tasks_blocked()
+            return list(told)
+
+        assert await bring(1, *(raw(1, nonce) for nonce in range(4))) == ["admitted"]
+        assert await bring(1, raw(2, 0)) == ["no room"], "the share of this link is used up"
+        assert await bring(2, raw(2, 0)) == ["admitted"]
+        assert await bring(2, raw(2, 0)) == [], "known already"
+        assert await bring(2, raw(3, 0, signature=FORGED)) == ["transaction.wrong_signature"]
+        assert await bring(2, bytes(INTAKE_BYTES + 1)) == ["no room"]
+        nursery.cancel_scope.cancel()

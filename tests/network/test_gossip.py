@@ -6,6 +6,7 @@ from prsm_node.network.discovery import Discovery
 from prsm_node.network.gossip import Gossiper
 from prsm_node.network.link import Link
 from prsm_node.wire.kinds import Kind
+from prsm_node.wire.stream import on_stream
 from tests.network.nodes import Node, Rogue, config, running, until
 from tests.wire.samples import SAMPLES
 
@@ -79,6 +80,33 @@ async def test_bad_gossip_goes_no_further_and_is_its_senders_fault() -> None:
             await until(lambda: heard)
         assert heard == [b"good"]
         assert first.links.scores.faults["bad_gossip"] == 1
+
+
+async def test_a_message_that_was_not_judged_is_taken_from_the_next_who_brings_it() -> None:
+    """Whoever is quickest with another's message, and has used up its share here, keeps it from nobody."""
+    async with running() as nursery:
+        first = Node(1, config())
+        gossiper = Gossiper(first.links, have_s=1e6)
+        rogue_key, judged, refused = Rogue(9).key.public, list[bytes](), list[bytes]()
+
+        def take(link: Link, body: bytes) -> bool | None:
+            if link.node_key == rogue_key:
+                refused.append(body)
+                gossiper.forget(TOPIC, body)
+                return None
+            judged.append(body)
+            return True
+
+        gossiper.subscribe(TOPIC, take)
+        first.addresses = await nursery.start(first.links.run)
+        _, others, _ = await gossiping(nursery, 2, *first.addresses)
+        await until(first.links.links)
+        async with Rogue(9).linked(first) as rogue:
+            message = type(SAMPLES[Kind.GOSSIP][0])(TOPIC, b"a payment")
+            await rogue.write(on_stream(rogue.seal(Kind.GOSSIP, message)))
+            await until(lambda: refused)
+            others.publish(TOPIC, b"a payment")
+            await until(lambda: judged == [b"a payment"])
 
 
 async def test_peers_tell_of_peers_so_that_one_bootstrap_address_is_enough() -> None:
