@@ -30,6 +30,10 @@ class BrokenManifest(Exception):
     """The manifest is none, or does not hold together; the message says where."""
 
 
+class OtherSchema(BrokenManifest):
+    """Another version of the program made it: honest perhaps, and of no use here."""
+
+
 class Manifest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Decode with `decode`: a Manifest in hand holds together, but for signatures and trust."""
 
@@ -57,7 +61,18 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
         return tuple(Tip(header.author, header.sequence, batch_digest(header)) for header in self.lanes)
 
 
+class _HeadOfAny(msgspec.Struct, frozen=True, array_like=True):
+    schema: int
+
+
+class _AnyManifest(msgspec.Struct, frozen=True, array_like=True):
+    """What manifests of all versions begin with."""
+
+    head: _HeadOfAny
+
+
 _decoder = msgspec.msgpack.Decoder(Manifest)
+_schema_decoder = msgspec.msgpack.Decoder(_AnyManifest)
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -71,15 +86,29 @@ def decode(data: bytes) -> Manifest:
     try:
         manifest = _decoder.decode(data)
     except UNREADABLE as error:
+        if (schema := _schema_of(data)) not in (None, SCHEMA):
+            raise _other(schema) from None
         raise BrokenManifest(f"it can't be read: {error}") from None
     _check(manifest)
     return manifest
 
 
+def _other(schema: int | None) -> OtherSchema:
+    return OtherSchema(f"head.schema is {schema}; this version of the program knows {SCHEMA}")
+
+
+def _schema_of(data: bytes) -> int | None:
+    """Return the schema that bytes of whatever layout name where every version does: first of all."""
+    try:
+        return _schema_decoder.decode(data).head.schema
+    except UNREADABLE:
+        return None
+
+
 def _check(manifest: Manifest) -> None:
     head, (block, above, naming) = manifest.head, manifest.blocks
     if head.schema != SCHEMA:
-        raise BrokenManifest(f"head.schema is {head.schema}; this version of the program knows {SCHEMA}")
+        raise _other(head.schema)
     if head.height < 1:
         raise BrokenManifest("head.height is 0; the genesis needs no snapshot")
     if [b.height for b in manifest.blocks] != [head.height, head.height + 1, head.height + 2]:

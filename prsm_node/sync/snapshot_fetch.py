@@ -8,37 +8,37 @@ sure. What was fetched outlives a restart.
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import structlog
 import trio
 
 from prsm_node.genesis import Genesis
 from prsm_node.ledger.bucket_groups import GROUP_BYTES, group_bytes, group_hash
-from prsm_node.storage import snapshot_incoming, snapshot_manifest
+from prsm_node.storage import snapshot_incoming
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.offload import Offload
 from prsm_node.storage.snapshot_folder import Snapshot, SnapshotFolder
 from prsm_node.storage.snapshot_incoming import Incoming
-from prsm_node.storage.snapshot_manifest import BrokenManifest, Manifest
+from prsm_node.storage.snapshot_manifest import Manifest
 from prsm_node.sync.header_walk import HeaderWalk
+from prsm_node.sync.snapshot_offers import OfferRound, Offers
 from prsm_node.sync.snapshot_progress import Phase, Progress
 from prsm_node.sync.snapshot_trust import Untrusted, prove
 from prsm_node.sync.sources import Lie, Peers, Sources
 from prsm_node.trusted_block import TrustedBlock
-from prsm_node.wire.payloads import GroupWanted, SnapshotWanted
+from prsm_node.wire.payloads import GroupWanted
 
 log = structlog.get_logger("snapshots")
 
+T = TypeVar("T")
+
 # Of 233 KB each: 4 MB in hand, and more than eight peers are asked at once (sources.OPEN_MAX).
 GROUPS_AT_ONCE = 16
-# The first offer is not taken at once: others' may be newer, and who else has it is found on the way.
-OFFERS_S = 1.0
 ASK_AGAIN_S = 1.0
 # Peers that are up and offer nothing have none: the chain is young, or they take none.
 NO_OFFER_S = 10.0
-OFFERS_MAX_S = 20.0
 NO_PEER_S = 30.0
-MANIFEST_BYTES_EXPECTED = 64 * 1024
 
 
 class SnapshotFetch:
@@ -65,7 +65,8 @@ class SnapshotFetch:
             self._walk = HeaderWalk(outbox, self._sources, self._trusted.height, self._trusted.hash)
         self._looking = trio.Lock()
         self._looked_at = -NO_OFFER_S
-        self._offered: list[Manifest] = []
+        self._round = OfferRound(outbox, self._sources, self._proven, offload)
+        self._offered = Offers()
         """What peers offered when they were last asked while a group was missing."""
         self.fetched = 0
         """Groups that came from peers in this run."""
@@ -95,21 +96,22 @@ class SnapshotFetch:
             log.warning("snapshot_vanished", height=incoming.manifest.height)
             await self._kept(partial(snapshot_incoming.discard, self._folder.directory))
 
-    async def _kept(self, work: Callable[[], None]) -> None:
-        """Do what writes; raise StorageError where the disk fails."""
+    async def _kept(self, work: Callable[[], T]) -> T:
+        """Do what reads or writes; raise StorageError where the disk fails or the folder is another's."""
         try:
-            await self._offload(work)
+            return await self._offload(work)
         except OSError as error:
-            directory = self._folder.directory
+            why = (error.strerror or "it fails").lower()
             raise StorageError(
-                f"the snapshot can't be kept in {directory}: {error}; check the disk"
+                f"the snapshot can't be kept in {self._folder.directory}: {why}; free some space, or give "
+                "this folder and what is in it to who runs the node, and start again"
             ) from None
 
     # --- which one --------------------------------------------------------------------------------
 
     async def _resumed(self) -> Incoming | None:
         """Return what an earlier run began, if it is still to be trusted."""
-        incoming = await self._offload(partial(snapshot_incoming.resume, self._folder.directory))
+        incoming = await self._kept(partial(snapshot_incoming.resume, self._folder.directory))
         if incoming is None:
             return None
         if await self._proven(incoming.manifest):
@@ -124,7 +126,7 @@ class SnapshotFetch:
         if manifest is None:
             return None
         log.info("snapshot_chosen", height=manifest.height, accounts=manifest.accounts)
-        return await self._offload(partial(snapshot_incoming.begin, self._folder.directory, manifest))
+        return await self._kept(partial(snapshot_incoming.begin, self._folder.directory, manifest))
 
     async def _chosen(self) -> Manifest | None:
         began, linked = trio.current_time(), None
@@ -134,49 +136,11 @@ class SnapshotFetch:
             linked = None if not links else linked if linked is not None else now
             if linked is None and now - began > NO_PEER_S:
                 return None
-            offers: list[Manifest] = []
-            with trio.move_on_after(OFFERS_MAX_S):
-                await self._offers(links, offers)
-            if offers:
-                return max(offers, key=lambda manifest: manifest.height)
+            if (newest := (await self._round.ask()).newest) is not None:
+                return newest
             if linked is not None and trio.current_time() - linked > NO_OFFER_S:
                 return None
             await trio.sleep(ASK_AGAIN_S)
-
-    async def _offers(self, links: list[int], offers: list[Manifest]) -> None:
-        """Ask these peers at once; what is not there soon after the first offer is not waited for."""
-        async with trio.open_nursery() as nursery:
-            some = trio.Event()
-
-            async def ask(link: int) -> None:
-                answer = await self._sources.get(
-                    SnapshotWanted(0),
-                    lambda: [link],
-                    lambda _, answer: answer,
-                    MANIFEST_BYTES_EXPECTED,
-                )
-                if answer is None:
-                    return
-                try:
-                    manifest = await self._offload(partial(snapshot_manifest.decode, answer))
-                except BrokenManifest as error:
-                    log.warning("snapshot_refused", why=str(error))
-                    self._sources.lied(link, "snapshot.manifest")
-                    return
-                if await self._proven(manifest, link):
-                    offers.append(manifest)
-                    some.set()
-
-            async def patience() -> None:
-                await some.wait()
-                await trio.sleep(OFFERS_S)
-                nursery.cancel_scope.cancel()
-
-            async with trio.open_nursery() as asking:
-                nursery.start_soon(patience)
-                for link in links:
-                    asking.start_soon(ask, link)
-            nursery.cancel_scope.cancel()
 
     async def _proven(self, manifest: Manifest, link: int | None = None) -> bool:
         """Whether it follows from what this home trusts; a peer that offers another is to blame."""
@@ -209,7 +173,7 @@ class SnapshotFetch:
         """Bring in all groups that are missing; False where no peer has one of them any more."""
         manifest, total = incoming.manifest, incoming.size_bytes
         self._progress.enter(Phase.CHECKING, manifest.height, total)
-        held = await self._offload(partial(incoming.held, lambda index: self._progress.add(GROUP_BYTES)))
+        held = await self._kept(partial(incoming.held, lambda index: self._progress.add(GROUP_BYTES)))
         done = sum(group_bytes(manifest.accounts, index) for index in held)
         self._progress.enter(Phase.FETCHING, manifest.height, total, done)
         if held:
@@ -270,7 +234,6 @@ class SnapshotFetch:
         async with self._looking:
             if trio.current_time() - self._looked_at > NO_OFFER_S:
                 self._looked_at = trio.current_time()
-                self._offered = []
-                with trio.move_on_after(OFFERS_MAX_S):
-                    await self._offers(self._outbox.links(), self._offered)
-        return bool(self._offered) and all(manifest.height > height for manifest in self._offered)
+                self._offered = await self._round.ask()
+        oldest = self._offered.oldest_height
+        return oldest is not None and oldest > height

@@ -1,5 +1,7 @@
 """A snapshot fetched from peers that lie, stall or lack it: taken from the honest, whole or not at all."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from prsm_node.storage.errors import StorageError
 from prsm_node.storage.snapshot_folder import Snapshot, SnapshotFolder
 from prsm_node.storage.snapshot_manifest import encode
 from prsm_node.sync.snapshot_fetch import SnapshotFetch
+from prsm_node.sync.snapshot_offers import ASKED_AT_ONCE
 from prsm_node.sync.snapshot_progress import Phase, Progress
 from prsm_node.trusted_block import TrustedBlock
 from prsm_node.wire.payloads import GroupWanted, HeadersWanted, SnapshotWanted, Wanted
@@ -237,3 +240,72 @@ async def test_a_disk_without_room_is_a_sentence(
     monkeypatch.setattr("prsm_node.storage.snapshot_incoming.FREE_BYTES_MIN", 2**60)
     with pytest.raises(StorageError, match=r"MB free; the snapshot takes \d+ MB .* start again"):
         await run(offered.fetch(Peers({HONEST: offered.serves()})))
+
+
+async def test_few_manifests_are_on_their_way_at_once_and_a_crowd_of_liars_keeps_no_honest_one_out(
+    offered: Offered, autojump_clock: trio.testing.MockClock
+) -> None:
+    answering = most = 0
+
+    async def huge(wanted: Wanted) -> bytes | Refusal:
+        nonlocal answering, most
+        answering, most = answering + 1, max(most, answering + 1)
+        await trio.sleep(3)
+        answering -= 1
+        return bytes(2**24)
+
+    liars = dict.fromkeys(range(10, 30), huge) | dict.fromkeys(range(30, 50), stalls)
+    busy = dict.fromkeys(range(50, 60), gives(Refusal.BUSY))
+    peers = Peers({**liars, **busy, HONEST: offered.serves()})
+    assert await run(offered.fetch(peers)) is not None
+    assert offered.whole()
+    assert most == ASKED_AT_ONCE
+
+
+async def test_a_manifest_of_another_version_of_the_program_is_no_fault_of_its_peer(
+    offered: Offered, autojump_clock: trio.testing.MockClock
+) -> None:
+    good = offered.snapshot.manifest
+    other = replace(good, head=replace(good.head, schema=good.head.schema + 1))
+    of_other_layout = msgspec.msgpack.encode([[good.head.schema + 1, "more"], {"of": "it"}])
+    behaviours = {10: offered.serves(manifest=encode(other)), 11: offered.serves(manifest=of_other_layout)}
+    peers = Peers({**behaviours, HONEST: offered.serves()})
+    assert await run(offered.fetch(peers)) is not None
+    assert peers.faults == []
+    assert offered.whole()
+
+
+@pytest.mark.parametrize(
+    ("what", "number"),
+    [
+        ("begin", errno.ENOSPC),
+        ("resume", errno.EACCES),
+        ("Incoming.held", errno.EIO),
+        ("Incoming.put", errno.ENOSPC),
+        ("Incoming.sync", errno.EIO),
+    ],
+)
+async def test_a_disk_that_refuses_is_a_sentence_wherever_it_does(
+    offered: Offered,
+    what: str,
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def refuses(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(f"prsm_node.storage.snapshot_incoming.{what}", refuses)
+    with pytest.raises(StorageError, match=r"can't be kept in .*/mine: [a-z/ ]+; free some space, or give"):
+        await alone(offered.fetch(Peers({HONEST: offered.serves()})))
+
+
+async def alone(errand: SnapshotFetch) -> None:
+    """Raise what tasks that ended together raised, as the command line takes it: by its first."""
+    try:
+        await run(errand)
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
