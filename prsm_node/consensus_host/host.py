@@ -69,6 +69,7 @@ from prsm_node.consensus_host.seen_signers import SeenSigners
 from prsm_node.consensus_host.signer import Signer
 from prsm_node.consensus_host.timers import Timers
 from prsm_node.errors import OperatorError
+from prsm_node.storage.errors import StorageError
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.journal_segments import first_position, segment_of
 from prsm_node.wire.frames import encode_message
@@ -233,7 +234,11 @@ class ConsensusHost:
                 continue  # what was appended before it began a segment, which brought it forward
             if (room := room - len(stored.body)) < 0:
                 return
-            record = self._journal.read(stored.position)
+            try:
+                record = self._journal.read(stored.position)
+            except (StorageError, OSError) as error:
+                log.warning("batch_not_carried_over", why=str(error))
+                return
             stored.position = self._journal.append(RecordKind.BATCH, record, urgent=False)
 
     def _keep_voted(self, vote: Vote) -> None:

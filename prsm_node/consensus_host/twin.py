@@ -12,9 +12,9 @@ asks on, and votes once a quorum sees the other gone and nothing beyond its guar
 was signed beyond it stays signed: such a node stays out until its operator acts. A twin behind a partition is
 caught by evidence alone.
 
-A lost disk is found out where one who answers ever saw the key sign within 64 heights of the open one: of each
-key all keep a vote on the disk (seen_signers.py). Unknown stays only what was signed in the last moment before
-all who heard it ended too.
+A lost disk is found out where one who answers saw the key sign within 64 heights of the open one, before its
+own restarts too: of each key all keep a vote on the disk (seen_signers.py). Unknown stays only what was signed
+in the last moment before all who heard it ended.
 
 The same peers are asked for the last batch of our lane (PROTOCOL, Lanes 6), since an author that forgot one
 would sign another in its place: nothing is sealed while this goes on, and one beyond what we know is silence.

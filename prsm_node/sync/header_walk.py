@@ -1,4 +1,4 @@
-"""Headers followed down from a trusted block by the parent that each names: no signature is needed for that.
+"""The way down from a trusted block to one below it, asked of peers.
 
 What an invite vouches for is most often newer than the newest snapshot; the chain between the two is then
 walked from above, a thousand headers an answer.
@@ -6,8 +6,9 @@ walked from above, a thousand headers an answer.
 
 from typing import Final
 
-from consensus.blocks import Block, block_digest
+from consensus.blocks import Block
 from prsm_node.consensus_host.answers import decode_headers
+from prsm_node.sync.ancestry import ancestors
 from prsm_node.sync.sources import Lie, Peers, Sources
 from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.payloads import HEADERS_WANTED_MAX, HeadersWanted
@@ -57,12 +58,7 @@ class HeaderWalk:
                 raise Lie("sync.unreadable") from None
             if not 1 <= len(headers) <= count:
                 raise Lie("sync.headers")
-            digest = expected
-            for below, header in enumerate(headers):
-                if header.height != height - below or block_digest(header) != digest:
-                    raise Lie("sync.headers")
-                digest = header.parent
-            return headers
+            return tuple(ancestors(headers, height, expected, self._height))
 
         wanted = HeadersWanted(height, count)
         headers = await self._sources.get(wanted, self._outbox.links, judge, HEADER_BYTES_EXPECTED * count)

@@ -8,7 +8,8 @@ refused before any of it is executed.
 
 from collections.abc import Sequence
 
-from consensus.blocks import Block, block_digest
+from consensus.blocks import Block
+from prsm_node.sync.ancestry import ancestors
 from prsm_node.sync.sources import Lie
 from prsm_node.wire.payloads import HEADERS_WANTED_MAX, HeadersWanted
 
@@ -82,11 +83,8 @@ class TrustedPath:
         where the way does not lead to this node's own chain. What came before a lie is kept."""
         if not 0 < len(headers) <= self._at - self._floor:
             raise Lie("sync.headers")
-        for header in headers:
-            if header.height != self._at or block_digest(header) != self._at_digest:
-                raise Lie("sync.untrusted" if self._at == self.height else "sync.header")
-            self._at -= 1
-            self._at_digest = header.parent
+        for header in ancestors(headers, self._at, self._at_digest, self.height):
+            self._at, self._at_digest = header.height - 1, header.parent
             if self._at == self._floor:
                 self._met(header)
                 return

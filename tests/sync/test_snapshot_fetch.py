@@ -231,7 +231,7 @@ async def test_a_peer_on_another_chain_than_the_trusted_one_is_blamed(
 ) -> None:
     peers = Peers({LIAR: offered.serves()})
     assert await run(offered.fetch(peers, TrustedBlock(8, bytes(32), 0))) is None
-    assert set(peers.blamed()[LIAR]) == {"sync.headers"}
+    assert set(peers.blamed()[LIAR]) == {"sync.untrusted"}
 
 
 async def test_a_disk_without_room_is_a_sentence(
