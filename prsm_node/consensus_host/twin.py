@@ -13,8 +13,8 @@ was signed beyond it stays signed: such a node stays out until its operator acts
 caught by evidence alone.
 
 A lost disk is found out where one who answers saw the key sign within 64 heights of the open one, before its
-own restarts too: of each key all keep a vote on the disk (seen_signers.py). Unknown stays only what was signed
-in the last moment before all who heard it ended.
+own restarts too: of each key all keep a vote on the disk (seen_signers.py). Unknown stays only what was
+signed in the last moment before all who heard it ended.
 
 The same peers are asked for the last batch of our lane (PROTOCOL, Lanes 6), since an author that forgot one
 would sign another in its place: nothing is sealed while this goes on, and one beyond what we know is silence.
@@ -51,7 +51,9 @@ log = structlog.get_logger("twin")
 ASK_AGAIN_S = 0.1
 ANSWER_S = 1.0
 RECHECK_S = 2.0
-"""Between two checks while a session of our key lives elsewhere."""
+"""Between two checks while a session of our key lives elsewhere. Asked and not told: its end is an absence,
+for which a quorum has to answer challenges of ours. A notice of a peer's proves none, could only say when to
+ask, and would leave us silent for ever where it is lost or a liar's to send."""
 CLEAR_RECHECKS = 2
 """In a row, before a node that was kept out votes: a link of the other that flaps is no end of it."""
 
