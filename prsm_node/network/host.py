@@ -134,6 +134,7 @@ class Host:
         """What peers did to the library, by kind."""
         self.blame: Callable[[bytes, str], None] = lambda node_key, reason: None
         self.refuses: Callable[[bytes], bool] = lambda node_key: False
+        self.costs: Callable[[bytes, float], float] = lambda node_key, seconds: 0.0
         self.stall_s = stall_s
         self._held: dict[GuardedYamux, int] = {}
         self._held_all = 0

@@ -210,9 +210,7 @@ class Links:
             return
         cost_s = signatures * SIGNATURE_CHECK_S
         self._charged_elsewhere_s += cost_s
-        validator = self._roster.seen(key).validator
-        in_set = validator is not None and self._privileged(validator)
-        self.conduct.cpu.charge(key, in_set, cost_s, self.clock())
+        self.conduct.cpu.charge(key, self._was_of_the_set(key), cost_s, self.clock())
 
     def views(self) -> list[LinkView]:
         """Return every link that is up, for people and metrics."""
@@ -276,7 +274,7 @@ class Links:
         connections_max = self.config.links_max + UNGREETED_MAX
         transport = self._make_transport(self._seed, connections_max, self.config.stall_s)
         self._transport = transport
-        transport.blame, transport.refuses = self.fault, self._refuses
+        transport.blame, transport.refuses, transport.costs = self.fault, self._refuses, self._costs
         try:
             listen = [parse_address(text) for text in self.config.listen]
         except ValueError as error:
@@ -361,13 +359,20 @@ class Links:
     def spent(self, link: Link, seconds: float) -> float:
         """A frame of a link took so much of a core, with what checked() charged meanwhile to whose it was;
         return how long to read nothing of it: its peer costs more than its share."""
-        now, validator = self.clock(), self._validates(link)
         cost_s = max(0.0, seconds - self._charged_elsewhere_s)
-        pause_s = self.conduct.cpu.charge(link.node_key, validator, cost_s, now)
+        return self._charged(link.node_key, self._validates(link), cost_s)
+
+    def _costs(self, key: bytes, seconds: float) -> float:
+        """The same of what a connection took below its stream, with a link or without."""
+        return self._charged(key, self._was_of_the_set(key), seconds)
+
+    def _charged(self, key: bytes, validator: bool, cost_s: float) -> float:
+        now = self.clock()
+        pause_s = self.conduct.cpu.charge(key, validator, cost_s, now)
         if pause_s > 0.0:
             self.counters["reads_delayed"] += 1
-            if self.conduct.cpu.held_back(link.node_key, validator, pause_s, now):
-                self.fault(link, "costs_too_much")
+            if self.conduct.cpu.held_back(key, validator, pause_s, now):
+                self.fault(key, "costs_too_much")
         return pause_s
 
     # Which links are up.
@@ -394,6 +399,11 @@ class Links:
 
     def _validates(self, link: Link) -> bool:
         return link.validator is not None and self._privileged(link.validator)
+
+    def _was_of_the_set(self, key: bytes) -> bool:
+        """Whether a node, when it was linked last, proved a validator key of the set."""
+        validator = self._roster.seen(key).validator
+        return validator is not None and self._privileged(validator)
 
     def _greeted(self, link: Link) -> None:
         self._ungreeted.pop(link, None)

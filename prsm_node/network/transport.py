@@ -41,6 +41,9 @@ class Transport(Protocol):
     """Told (node key, reason) when a peer overdoes it; links.py puts its own here."""
     refuses: Callable[[bytes], bool]
     """Asked whether a node is kept out, before anything is served on its connection; links.py's too."""
+    costs: Callable[[bytes, float], float]
+    """Told (node key, seconds of a core) of what is spent on a connection below its stream; gives how long to
+    read nothing of it. links.py's as well."""
 
     def run(self, listen: Sequence[Address]) -> AbstractAsyncContextManager[list[Address]]:
         """Listen; give the bound addresses, with peer ids. OperatorError where one cannot be bound."""

@@ -95,6 +95,7 @@ class MemoryTransport:
         self.faults: Counter[str] = Counter()
         self.blame: Callable[[bytes, str], None] = lambda key, reason: None
         self.refuses: Callable[[bytes], bool] = lambda key: False
+        self.costs: Callable[[bytes, float], float] = lambda key, seconds: 0.0
         self.streams: dict[MemoryStream, None] = {}
         self.node_key = node_key
         self.address = address
