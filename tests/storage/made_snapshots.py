@@ -4,7 +4,7 @@ from pathlib import Path
 
 from consensus.certificates import Certificate
 from prsm_node.storage import set_changes
-from prsm_node.storage.snapshot_folder import SnapshotFolder
+from prsm_node.storage.snapshot_folder import Snapshot, SnapshotFolder
 from prsm_node.storage.snapshot_manifest import Manifest
 from prsm_node.storage.state import State
 from tests.storage.made_chain import Chain
@@ -48,3 +48,14 @@ async def grown(chain: Chain, directory: Path, height: int) -> State:
         chain.run(state)
     await state.commit()
     return state
+
+
+async def snapshot_of(chain: Chain, path: Path, height: int) -> tuple[State, SnapshotFolder, Snapshot]:
+    """A state of so many blocks in `path`/state, the folder `path`/snapshots and its one snapshot, of this
+    height; two more blocks stand above it."""
+    state = await grown(chain, path / "state", height)
+    folder = SnapshotFolder(path / "snapshots")
+    folder.open()
+    taken(chain, state, folder)
+    assert folder.newest is not None
+    return state, folder, folder.newest

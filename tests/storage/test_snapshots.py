@@ -17,7 +17,7 @@ from prsm_node.storage.snapshot_archive import ArchiveFault
 from prsm_node.storage.snapshot_folder import SnapshotFolder
 from prsm_node.storage.snapshot_manifest import BrokenManifest, Manifest
 from tests.storage.made_chain import Chain, address
-from tests.storage.made_snapshots import grown, manifest_of, taken
+from tests.storage.made_snapshots import grown, manifest_of, snapshot_of, taken
 
 ACCOUNTS = 5_000  # two groups
 
@@ -81,12 +81,8 @@ async def test_a_crash_at_any_step_leaves_a_whole_snapshot_or_none(tmp_path: Pat
 
 async def test_a_state_made_of_a_snapshot_goes_on_as_the_one_it_was_taken_of(tmp_path: Path) -> None:
     chain = Chain(ACCOUNTS)
-    state = await grown(chain, tmp_path / "state", 5)
-    folder = SnapshotFolder(tmp_path / "snapshots")
-    folder.open()
-    taken(chain, state, folder)
-    assert folder.newest is not None
-    restore(folder.newest, chain.genesis, {b"mine": b"kept"}, tmp_path / "other" / "state")
+    state, _, snapshot = await snapshot_of(chain, tmp_path, 5)
+    restore(snapshot, chain.genesis, {b"mine": b"kept"}, tmp_path / "other" / "state")
 
     other = chain.open(tmp_path / "other" / "state")
     assert (other.height, other.first_block, other.meta(b"mine")) == (5, 6, b"kept")
@@ -115,13 +111,7 @@ async def test_a_crash_at_any_step_of_restoring_leaves_no_state_or_all_of_it(
     monkeypatch.setattr(restoring, "GROUPS_AT_ONCE", 1)
     monkeypatch.setattr(restoring, "ADDRESSES_A_PASS", 1_500)
     chain = Chain(ACCOUNTS)
-    state = await grown(chain, tmp_path / "state", 1)
-    folder = SnapshotFolder(tmp_path / "snapshots")
-    folder.open()
-    head = state.head
-    taken(chain, state, folder)
-    snapshot = folder.newest
-    assert snapshot is not None
+    state, _, snapshot = await snapshot_of(chain, tmp_path, 1)
     made = tmp_path / "made"
     for at in range(1, 40):
         with pytest.MonkeyPatch.context() as patch:
@@ -132,7 +122,7 @@ async def test_a_crash_at_any_step_of_restoring_leaves_no_state_or_all_of_it(
                 if not made.exists():
                     continue
         opened = chain.open(made)
-        assert opened.head == head
+        assert opened.head == snapshot.manifest.head
         assert opened.account(address(ACCOUNTS - 1)) is not None
         opened.close()
         if crash.calls < at:
@@ -146,13 +136,8 @@ async def test_a_crash_at_any_step_of_restoring_leaves_no_state_or_all_of_it(
 
 async def test_a_damaged_group_is_neither_served_nor_restored(tmp_path: Path) -> None:
     chain = Chain(ACCOUNTS)
-    state = await grown(chain, tmp_path / "state", 1)
-    folder = SnapshotFolder(tmp_path / "snapshots")
-    folder.open()
-    taken(chain, state, folder)
+    state, _, snapshot = await snapshot_of(chain, tmp_path, 1)
     state.close()
-    snapshot = folder.newest
-    assert snapshot is not None
     with (snapshot.path / "groups").open("r+b") as file:
         file.seek(GROUP_BYTES + 5)
         file.write(b"\xff")
@@ -210,13 +195,8 @@ async def test_a_manifest_that_does_not_hold_together_is_refused(tmp_path: Path)
 
 async def test_one_that_is_let_go_while_it_is_exported_is_a_sentence_and_no_file(tmp_path: Path) -> None:
     chain = Chain(ACCOUNTS)
-    state = await grown(chain, tmp_path / "state", 1)
-    folder = SnapshotFolder(tmp_path / "snapshots")
-    folder.open()
-    taken(chain, state, folder)
+    state, folder, snapshot = await snapshot_of(chain, tmp_path, 1)
     state.close()
-    snapshot = folder.newest
-    assert snapshot is not None
 
     def let_go(done: int, count: int) -> None:
         if done == 1:
