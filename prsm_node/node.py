@@ -27,12 +27,11 @@ from prsm_node.consensus_host.executor import MARK, Executor, Final, decode_mark
 from prsm_node.consensus_host.fetcher import Fetcher
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.inbound import Inbound
-from prsm_node.consensus_host.proposal_store import ProposalStore
 from prsm_node.consensus_host.records import EVIDENCE, batch_body, decode_evidence, encode_evidence
 from prsm_node.consensus_host.recovery import Recovered, chain_start, recover, restore_lanes, settled
-from prsm_node.consensus_host.seen_signers import SeenSigners
 from prsm_node.consensus_host.sessions import LiveSessions
 from prsm_node.consensus_host.signer import Signer
+from prsm_node.consensus_host.signing_journal import SigningJournal
 from prsm_node.home import Home
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.machine import Machine
@@ -153,6 +152,7 @@ class Node:
         )
         self.intake = Intake(self.mempool, self.outbox.fault, self.outbox.checked)
         self.executor: Executor
+        self.signing: SigningJournal
         self.host: ConsensusHost
         self.inbound: Inbound
         self.answers: Answers
@@ -240,7 +240,9 @@ class Node:
             validators=self.validators,
             executed=self._executed,
             final=self._final,
-            signed_from=lambda: begin if self._recovering else self.host.signed_from(),
+            signed_from=lambda: (
+                begin if self._recovering else self.signing.needed_from(self.host.replica.height.height)
+            ),
             catches_up=self._catches_up,
             snapshots=self.taking,
         )
@@ -278,20 +280,13 @@ class Node:
             lambda link, value, answer: self.inbound.fetched_block(link, value, answer),
             self.chain.validates,
         )
+        self.signing = SigningJournal(
+            self.journal, self.batches, self.checks, recovered, self.me, mark.height
+        )
         self.host = ConsensusHost(
             replica=replica,
             signer=self.signer,
-            guard=recovered.guard,
-            guard_position=recovered.guard_position,
-            proposals=ProposalStore(self.journal, recovered.kept),
-            signers=SeenSigners(
-                self.journal,
-                self.checks,
-                self.me,
-                recovered.signers,
-                recovered.signers_position,
-                mark.height,
-            ),
+            kept=self.signing,
             checks=self.checks,
             journal=self.journal,
             outbox=self.outbox,
@@ -305,8 +300,8 @@ class Node:
             export=partial(forks.export, self.home),
             now_ms=self.machine.now_ms,
         )
-        self.journal.on_new_segment = self.host.carry_over
-        self.host.carry_over()
+        self.journal.on_new_segment = self.signing.carry_over
+        self.signing.carry_over()
         self.inbound = Inbound(self.host, self.batches, self.mempool, self.outbox, self.chain.follows)
         self.answers = Answers(
             self.host,
@@ -330,7 +325,7 @@ class Node:
 
     def _link_up(self, link: Link) -> None:
         if link.validator is not None:
-            self.host.link_up(link.number)
+            self.host.casting.link_up(link.number)
             self.mempool.author_linked(link.validator)
 
     def _replay_from(self) -> int:

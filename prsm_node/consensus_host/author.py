@@ -62,4 +62,4 @@ class Author:
     def _seal(self) -> None:
         sealed = self._source.seal(self._source.batch_bytes(self._host.replica.lanes.outstanding()))
         if sealed is not None:
-            self._host.seal(sealed.digest, sealed.body, sealed.hashes)
+            self._host.casting.seal(sealed.digest, sealed.body, sealed.hashes)

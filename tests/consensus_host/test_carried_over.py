@@ -7,12 +7,14 @@ import trio
 from consensus.dissemination.batches import BatchHeader, batch_digest
 from consensus.guard import Guard, Step
 from prsm_node.consensus_host.batch_store import BatchStore
-from prsm_node.consensus_host.host import ConsensusHost
+from prsm_node.consensus_host.checks import Checks
 from prsm_node.consensus_host.records import KeptBatch, RecordKind, encode_record
+from prsm_node.consensus_host.signing_journal import SigningJournal
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.journal_segments import segment_of
 from prsm_node.storage.journal_writer import InlineWriter
-from tests.consensus_host.test_kept_proposals import Voter, host_of, recovered_from
+from tests.consensus_host.hosts import NETWORK, left
+from tests.consensus_host.test_kept_proposals import recovered_from
 
 SEGMENT = 4_096
 GUARD = Guard(height=3, round=2, step=Step.PRECOMMIT, signed=(b"signed",), locked_round=2, diverged=1)
@@ -37,12 +39,12 @@ def stored(batches: BatchStore, journal: Journal, sequence: int) -> bytes:
     return batch_digest(header)
 
 
-def silent(journal: Journal, position: int | None, batches: BatchStore) -> ConsensusHost:
-    host = host_of(Voter(9), journal)
-    host._guard, host._guard_position, host._batches = GUARD, position, batches
-    journal.on_new_segment = host.carry_over
-    host.carry_over()
-    return host
+def silent(journal: Journal, position: int | None, batches: BatchStore) -> SigningJournal:
+    """What a run goes on with that found this guard there and signs nothing."""
+    kept = SigningJournal(journal, batches, Checks(NETWORK), left(GUARD, position), None, 9)
+    journal.on_new_segment = kept.carry_over
+    kept.carry_over()
+    return kept
 
 
 async def test_a_silent_validators_guard_goes_on_with_the_journal_and_old_segments_can_go(
@@ -53,10 +55,10 @@ async def test_a_silent_validators_guard_goes_on_with_the_journal_and_old_segmen
         await nursery.start(journal.run)
         position = journal.append(RecordKind.GUARD, encode_record(GUARD))
         digests = [stored(batches, journal, sequence) for sequence in range(1, 4)]
-        host = silent(journal, position, batches)
-        assert host.signed_from() == position, "one that is young is where it was"
+        kept = silent(journal, position, batches)
+        assert kept.needed_from(9) == position, "one that is young is where it was"
         fill(journal, 20)
-        needed = [host.signed_from(), batches.oldest_position()]
+        needed = [kept.needed_from(9), batches.oldest_position()]
         begin = min(position for position in needed if position is not None)
         assert segment_of(begin) >= segment_of(journal.end) - 2, "a restart would read all of it"
         await journal.flush()
@@ -77,10 +79,10 @@ async def test_a_run_that_finds_an_old_guard_brings_it_forward_before_any_segmen
         await nursery.start(journal.run)
         old = journal.append(RecordKind.GUARD, encode_record(GUARD))
         fill(journal, 5)
-        host = silent(journal, old, BatchStore())
-        assert host.signed_from() != old
+        kept = silent(journal, old, BatchStore())
+        assert kept.needed_from(9) != old
         end = journal.end
-        host.carry_over()
+        kept.carry_over()
         assert journal.end == end, "once is enough"
         nursery.cancel_scope.cancel()
 
@@ -94,7 +96,7 @@ async def test_a_guard_whose_copy_a_loss_of_power_took_is_where_it_was(tmp_path:
         await journal.flush()
         nursery.cancel_scope.cancel()
     journal = opened(tmp_path)
-    assert silent(journal, old, BatchStore()).signed_from() != old, "queued, and on no disk"
+    assert silent(journal, old, BatchStore()).needed_from(9) != old, "queued, and on no disk"
     journal.close()
     journal = opened(tmp_path)
     recovered = await recovered_from(journal, old)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
@@ -11,10 +10,11 @@ from consensus.effects import CastVote, Effect, Halt
 from consensus.guard import Guard
 from consensus.inputs import Input, Started
 from consensus.votes import Vote, VoteKind
-from prsm_node.consensus_host.host import ConsensusHost, Halted
+from prsm_node.consensus_host.host import Halted
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.journal_writer import InlineWriter
+from tests.consensus_host.hosts import host_of
 
 
 class HaltingReplica:
@@ -41,15 +41,6 @@ class VotingReplica:
         return [CastVote(vote, Guard(height=1, round=self.steps))]
 
 
-def host_of(replica: HaltingReplica | VotingReplica, export: Any = None, **parts: Any) -> ConsensusHost:
-    unused = cast(Any, None)
-    return ConsensusHost(
-        **dict.fromkeys(ConsensusHost.__init__.__annotations__.keys() - {"return"}, unused)
-        | {"replica": cast(Any, replica), "now_ms": lambda: 0, "export": export, "guard": Guard()}
-        | parts
-    )
-
-
 async def test_a_second_decision_met_in_a_links_handler_still_ends_the_daemon() -> None:
     replica = HaltingReplica()
     host = host_of(replica)
@@ -70,7 +61,7 @@ async def test_the_two_certificates_of_a_fork_are_exported_before_the_end(tmp_pa
         return tmp_path / "fork-at-7.json"
 
     replica = HaltingReplica((CheckedCertificate(a), CheckedCertificate(b)))
-    host = host_of(replica, export)
+    host = host_of(replica, export=export)
     with pytest.raises(Halted, match=r"the proof is in .*fork-at-7\.json"):
         host.feed(Started())
     assert exported == [(a, b)]

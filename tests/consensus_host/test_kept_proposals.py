@@ -15,15 +15,14 @@ from consensus.inputs import Input, Started
 from consensus.votes import Vote, VoteKind
 from prsm_node.consensus_host.answers import Answers
 from prsm_node.consensus_host.batch_store import BatchStore
-from prsm_node.consensus_host.checks import Checks
 from prsm_node.consensus_host.fetcher import BlockAnswer
 from prsm_node.consensus_host.host import ConsensusHost
-from prsm_node.consensus_host.proposal_store import HEARD_MAX, ProposalStore
+from prsm_node.consensus_host.proposal_store import HEARD_MAX
 from prsm_node.consensus_host.recovery import PROPOSALS_MAX, Recovered, recover
-from prsm_node.consensus_host.seen_signers import SeenSigners
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.journal_writer import InlineWriter
 from prsm_node.wire.payloads import BlockWanted
+from tests.consensus_host import hosts
 
 ONE = b"\x01" * 32
 
@@ -52,19 +51,9 @@ class Voter:
 
 
 def host_of(voter: Voter, journal: Journal, recovered: Recovered | None = None) -> ConsensusHost:
-    parts = dict.fromkeys(ConsensusHost.__init__.__annotations__.keys() - {"return"}, cast(Any, None))
-    parts |= {
-        "replica": voter,
-        "now_ms": lambda: 0,
-        "journal": journal,
-        "signer": SimpleNamespace(vote=lambda vote: vote),
-        "outbox": SimpleNamespace(broadcast=lambda kind, message: None),
-        "guard": recovered.guard if recovered else Guard(),
-        "guard_position": recovered.guard_position if recovered else None,
-        "proposals": ProposalStore(journal, recovered.kept if recovered else {}),
-        "signers": SeenSigners(journal, Checks(ONE), None, (), None, 0),
-    }
-    return ConsensusHost(**parts)
+    signer = SimpleNamespace(vote=lambda vote: vote)
+    outbox = SimpleNamespace(broadcast=lambda kind, message: None)
+    return hosts.host_of(voter, recovered=recovered, journal=journal, signer=signer, outbox=outbox)
 
 
 async def recovered_from(journal: Journal, begin: int | None) -> Recovered:
@@ -101,7 +90,7 @@ async def test_what_was_voted_for_is_found_by_the_next_run_and_by_the_one_after(
                 host.feed(Started())
             else:
                 assert answered(host, proposal(5)) == proposal(5), "who has a polka and no block asks for it"
-            begin = host.signed_from()
+            begin = host.casting._kept.needed_from(5)
             await journal.flush()
             nursery.cancel_scope.cancel()
         journal.close()
@@ -152,7 +141,7 @@ async def test_nothing_is_kept_of_a_decided_height(tmp_path: Path) -> None:
         host = host_of(Voter(height, proposal(height)), journal)
         begin = journal.end
         host.feed(Started())
-    assert host.signed_from() == begin
+    assert host.casting._kept.needed_from(49) == begin
     host.replica.height = cast(Any, SimpleNamespace(height=50))
     assert host.proposals.oldest_position(50) is None
     journal.close()

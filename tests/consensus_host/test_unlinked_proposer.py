@@ -10,8 +10,9 @@ from consensus.guard import Guard
 from consensus.inputs import Input, Started
 from consensus.timers import Timer, TimerKind
 from consensus.validators import ValidatorSet
-from prsm_node.consensus_host.host import UNLINKED_MS, ConsensusHost
+from prsm_node.consensus_host.host import UNLINKED_MS
 from prsm_node.wire.kinds import Kind
+from tests.consensus_host.hosts import host_of, left
 
 SET = ValidatorSet.of([(bytes((i,)) * 32, 1) for i in range(4)])
 ORDINARY_MS = 500
@@ -44,13 +45,8 @@ class Links:
         return True
 
 
-def host_of(replica: Any, links: Links, guard: Guard) -> ConsensusHost:
-    parts = dict.fromkeys(ConsensusHost.__init__.__annotations__.keys() - {"return"}, cast(Any, None))
-    return ConsensusHost(**parts | {"replica": replica, "outbox": links, "guard": guard, "now_ms": lambda: 0})
-
-
 def waits_ms(timer: Timer, linked: set[bytes]) -> int:
-    host = host_of(Waiting(timer), Links(linked), Guard())
+    host = host_of(Waiting(timer), outbox=Links(linked))
     asked: list[int] = []
     host.timers = cast(Any, SimpleNamespace(set=lambda timer, delay_ms: asked.append(delay_ms)))
     host.feed(Started())
@@ -78,5 +74,6 @@ def test_how_long_a_proposal_is_waited_for(timer: Timer, linked: bool, expected:
 def test_who_is_linked_again_is_sent_what_was_signed_at_this_height() -> None:
     links = Links(set())
     signed = (bytes((Kind.PROPOSAL,)) + b"proposal", bytes((Kind.VOTE,)) + b"prevote")
-    host_of(Waiting(Timer(TimerKind.LANE)), links, Guard(height=3, signed=signed)).link_up(7)
+    guard = Guard(height=3, signed=signed)
+    host_of(Waiting(Timer(TimerKind.LANE)), outbox=links, recovered=left(guard)).casting.link_up(7)
     assert links.sent == [(7, Kind.PROPOSAL, b"proposal"), (7, Kind.VOTE, b"prevote")]

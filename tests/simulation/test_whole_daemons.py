@@ -13,6 +13,7 @@ from prsm_node import node
 from prsm_node.cli.simulate import load
 from prsm_node.consensus_host.executor import Executor
 from prsm_node.consensus_host.host import PERFORM, ConsensusHost
+from prsm_node.consensus_host.signing_journal import SigningJournal
 from prsm_node.simulation.promises import BROKE_OFF, ROOTS, SIGNED_ONCE
 from prsm_node.simulation.run import drawn, play
 from prsm_node.wire.kinds import Kind
@@ -72,15 +73,15 @@ def test_a_trace_changes_nothing_and_tells_who_did_what() -> None:
 
 
 def test_a_vote_that_leaves_before_it_is_durable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    keep = ConsensusHost._keep_guard
+    keep = SigningJournal.keep_guard
 
     def hasty(
-        self: ConsensusHost, guard: Guard, kind: Kind, message: bytes, then: Callable[[], None]
+        self: SigningJournal, guard: Guard, kind: Kind, message: bytes, then: Callable[[], None]
     ) -> None:
         keep(self, guard, kind, message, lambda: None)
         then()
 
-    monkeypatch.setattr(ConsensusHost, "_keep_guard", hasty)
+    monkeypatch.setattr(SigningJournal, "keep_guard", hasty)
     assert broken_in("crashes", 12) == SIGNED_ONCE
 
 
