@@ -5,34 +5,30 @@ daemon lives and a transfer gets final; at the end its memory is as it was.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from msgspec.structs import replace
 
-from consensus.blocks import Block, Proposal, Tip, block_digest
+from consensus.blocks import Proposal, Tip, block_digest
 from consensus.certificates import Certificate, CertificateVote
 from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
-from consensus.dissemination.batches import EMPTY_LANE, BatchHeader
 from consensus.evidence import VoteEquivocation
 from consensus.votes import Vote, VoteKind
-from prsm_node.bench.funds import Purse, purse
+from prsm_node.bench.funds import Purse
 from prsm_node.cli.passphrase import passphrase_of
-from prsm_node.consensus_host.checks import Checks
-from prsm_node.consensus_host.signer import Signer
 from prsm_node.control.client import Client
-from prsm_node.control.views import AccountView, NetworkView, Settled, StatusView
+from prsm_node.control.views import AccountView
 from prsm_node.home import Home
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.identity.keystore import KeyKind, unlock
 from prsm_node.ledger.transactions import Transfer, signing_bytes, unsigned_bytes, with_signature
-from prsm_node.wire.frames import FrameSealer, encode_message
-from prsm_node.wire.kinds import FRAME_BYTES_MAX, Kind
+from prsm_node.wire.frames import encode_message
+from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import (
     Batch,
     BatchWanted,
@@ -52,111 +48,17 @@ from prsm_node.wire.payloads import (
     SnapshotWanted,
     Wanted,
 )
-from prsm_node.wire.stream import on_stream
+from tests.daemons.bad_frames import bad_frames
 from tests.daemons.fleet import Net, status, until
 from tests.daemons.hostile_peer import HostilePeer
+from tests.daemons.target import HASH, JUNK_KEY, Target
 
 pytestmark = pytest.mark.daemons
 
 GROWS_MAX_MB = 20.0
 GENESIS_TOPIC = 1
 FAULT = "links.fault."
-JUNK_KEY = SigningKey.from_seed(b"j" * 32)
-HASH = sha256(b"nothing").digest()
 Frames = Sequence[tuple[Kind, Any]]
-
-
-class Target:
-    """One daemon under attack: what it counts, and whether it still does its work."""
-
-    def __init__(self, net: Net) -> None:
-        self.net = net
-        self.home = net.homes[0]
-        with Client(self.home) as client:
-            self.network = client.ask("network", NetworkView)
-            self.address = client.ask("status", StatusView).listen[0]
-            self.purse: Purse = purse(self.home, client)
-        self.genesis = self.network.genesis_hash
-        keys = [
-            unlock(Home(home).validator_key, KeyKind.VALIDATOR, passphrase_of(Home(home)))
-            for home in net.homes
-        ]
-        self.honest = [key.public for key in keys[:3]]
-        self.key = keys[3]
-        self.faulty = Signer(self.genesis, self.key, Checks(self.genesis))
-        self.stranger = Signer(self.genesis, JUNK_KEY, Checks(self.genesis))
-
-    def counters(self) -> dict[str, float]:
-        with Client(self.home) as client:
-            return client.ask("counters", dict[str, float])
-
-    def height(self) -> int:
-        """The height that is being agreed on."""
-        return status(self.home).height + 1
-
-    async def still_works(self) -> None:
-        """A transfer gets final, and no daemon ended."""
-
-        def send() -> Settled:
-            with Client(self.home) as client:
-                self.purse = purse(self.home, client)
-                raw = self.purse.pay(self.purse.address, 1)
-                return client.ask("submit_and_wait", Settled, 15.0, transaction=raw, timeout_s=10.0)
-
-        settled = await trio.to_thread.run_sync(send)
-        assert settled.outcome == "executed"
-        assert all(self.net.runs(home) for home in self.net.homes[:3])
-
-    def memory_mb(self) -> float:
-        """Of the daemon's main process."""
-        pid = self.net.daemons[self.home].process.pid
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
-
-    @asynccontextmanager
-    async def counts(self, *reasons: str) -> AsyncIterator[None]:
-        """Each of these counters goes up while in the block, or in the seconds after it."""
-        before = self.counters()
-        yield
-        missing = set(reasons)
-        with trio.move_on_after(6):
-            while missing:
-                now = self.counters()
-                missing = {name for name in missing if now.get(name, 0) <= before.get(name, 0)}
-                await trio.sleep(0.02)
-        assert not missing, f"not counted: {missing}"
-        assert self.net.runs(self.home)
-
-    @asynccontextmanager
-    async def attacked(
-        self, *reasons: str, validator: SigningKey | None = None, greets: bool = True
-    ) -> AsyncIterator[HostilePeer]:
-        """A link of a new peer, whose act is counted for these reasons."""
-        peer = HostilePeer(self.genesis, validator)
-        async with self.counts(*reasons), peer.linked(self.address, greets):
-            yield peer
-            await trio.sleep(0.1)
-
-    def batch(
-        self, sequence: int, body: bytes, parent: bytes = EMPTY_LANE, key: bytes | None = None
-    ) -> Batch:
-        """A batch of the faulty validator, well signed."""
-        author = self.key.public if key is None else key
-        header = BatchHeader(author, sequence, parent, sha256(body).digest())
-        return Batch(self.faulty.batch(header), body)
-
-    def block(self, height: int, **changes: Any) -> Block:
-        made = Block(height, HASH, 1, self.key.public, (), (), HASH, HASH)
-        return replace(made, **changes)
-
-    def vote(self, height: int, round_: int = 0, voter: bytes | None = None) -> Vote:
-        signed = self.faulty.vote(Vote(VoteKind.PREVOTE, height, round_, HASH, -1, 0, self.key.public))
-        return replace(signed, voter=voter or self.key.public)
-
-    def round_of(self, height: int, mine: bool) -> int:
-        """The first round of a height in which the faulty validator proposes, or another one."""
-        rotation = sorted([*self.honest, self.key.public])
-        return next(r for r in range(8) if (rotation[(height + r) % 4] == self.key.public) == mine)
 
 
 @pytest.fixture(scope="module")
@@ -168,33 +70,6 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         yield Target(net)
     finally:
         net.end_all()
-
-
-def bad_frames(peer: HostilePeer, network: bytes) -> dict[str, bytes]:
-    """What a stream must carry for each reason."""
-    message = [encode_message(("/ip4/127.0.0.1/tcp/1",))]
-
-    def good() -> bytes:
-        return peer.seal_raw(Kind.PEERS, message)
-
-    alien = FrameSealer(b"\xff" * 32, peer.key).seal(Kind.PEERS, 900, message)
-    other = FrameSealer(network, JUNK_KEY).seal(Kind.PEERS, 900, message)
-    spoilt = good()
-    return {
-        "garbage": on_stream(b"garbage " * 30),
-        "truncated": on_stream(good()[:-10]),
-        "oversized": (FRAME_BYTES_MAX + 1).to_bytes(4, "big"),
-        "trailing_bytes": on_stream(good() + b"\x00"),
-        "wrong_version": on_stream(b"\x97\x09" + good()[2:]),
-        "wrong_network": on_stream(alien),
-        "unknown_kind": on_stream(
-            peer.sign(b"\x97\x01\xc4\x20" + network + b"\x63" + good()[37:71] + b"\x7f\x91\xc0")
-        ),
-        "wrong_sender": on_stream(other),
-        "replayed": on_stream(peer.sealer.seal(Kind.PEERS, 1, message)),
-        "wrong_signature": on_stream(spoilt[:-1] + bytes((spoilt[-1] ^ 1,))),
-        "malformed_payload": on_stream(peer.seal(Kind.VOTE, "no vote")),
-    }
 
 
 async def test_every_bad_frame_is_named_and_who_goes_on_is_banned(target: Target) -> None:
