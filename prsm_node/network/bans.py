@@ -2,8 +2,10 @@
 
 A ban ends by itself, each later one of the same subject is four times as long. Keys cost nothing, so places
 answer too: four keys banned from one address ban the address, four addresses banned in a network group ban
-the group. A place's ban never keeps out a validator of the set, nor whom the operator named: they may still
-prove themselves (links.py). This machine's own address is never banned: all of a local network share it.
+the group. An IPv6 line has addresses at will, so it counts for one, then comes the site, then the group: else
+whoever has a line had his provider's whole network banned. A place's ban never keeps out a validator of the
+set, nor whom the operator named: they may still prove themselves (links.py). This machine's own address is
+never banned: all of a local network share it.
 
 Bans are kept in the home across restarts, by the wall clock; a running node counts by its monotonic one, and
 a clock that was set back never makes a ban longer than it was.
@@ -17,7 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from prsm_node.network.addresses import peer_id_of
-from prsm_node.network.groups import LOOPBACK, NOWHERE, group_of_host, is_shared
+from prsm_node.network.groups import LOOPBACK, group_of_host, places_of_host
 
 GROWTH = 4.0
 BAN_MAX_S = 86_400.0
@@ -25,6 +27,7 @@ BAN_MAX_S = 86_400.0
 MEMORY_S = 86_400.0
 # 4,096 subjects x about 400 bytes = 1.6 MB; the one whose ban ends, or ended, first is forgotten.
 SUBJECTS_MAX = 4_096
+# Banned in a place within an hour, that ban it: nodes of an address or line, then of these in what is wider.
 KEYS_PER_ADDRESS = 4
 ADDRESSES_PER_GROUP = 4
 # Offences of a place count together within an hour.
@@ -41,7 +44,7 @@ class Ban(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One ban, as people and the home's file have it. Times are Unix milliseconds."""
 
     who: Annotated[str, Meta(max_length=WHO_LENGTH_MAX)]
-    """A peer id, an IP address, or a network group."""
+    """A peer id, an IP address, or a network."""
     why: Annotated[str, Meta(max_length=WHY_LENGTH_MAX)]
     since_ms: _TimeMs
     until_ms: _TimeMs
@@ -76,23 +79,21 @@ class Bans:
         """
         who = peer_id_of(key)
         made = [self._ban(who, why, now, now_ms, grows=not validator)]
-        group = NOWHERE if validator else group_of_host(host)
-        if group in (LOOPBACK, NOWHERE):
-            return made
-        if self._too_many(host, who, KEYS_PER_ADDRESS, now):
-            made.append(self._ban(host, f"{KEYS_PER_ADDRESS} nodes banned there", now, now_ms))
-            if is_shared(group) and self._too_many(group, host, ADDRESSES_PER_GROUP, now):
-                made.append(self._ban(group, f"{ADDRESSES_PER_GROUP} addresses banned there", now, now_ms))
+        offender, bound, what = who, KEYS_PER_ADDRESS, "nodes"
+        spared = validator or group_of_host(host) == LOOPBACK
+        for place in () if spared else places_of_host(host):
+            if not self._too_many(place, offender, bound, now):
+                break
+            made.append(self._ban(place, f"{bound} {what} banned there", now, now_ms))
+            offender, bound, what = place, ADDRESSES_PER_GROUP, "addresses"
         return made
 
     def node_banned(self, key: bytes, now: float) -> bool:
         return bool(self._records) and self._banned(peer_id_of(key), now)
 
     def place_banned(self, host: str, now: float) -> bool:
-        """Whether an IP address, or the group it lies in, is banned."""
-        if not self._records or not host:
-            return False
-        return self._banned(host, now) or self._banned(group_of_host(host), now)
+        """Whether an IP address, or a network that it lies in, is banned."""
+        return bool(self._records) and any(self._banned(place, now) for place in places_of_host(host))
 
     def lift(self, who: str, now: float) -> bool:
         """End a ban and forget its offences; False where there is none."""

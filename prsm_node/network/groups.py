@@ -14,6 +14,8 @@ from prsm_node.network.addresses import Address
 
 IPV4_BITS = 16
 IPV6_BITS = 32
+# What one line of a provider has, in which addresses cost nothing, and what one site has at most (RFC 6177).
+IPV6_LINE_BITS, IPV6_SITE_BITS = 64, 48
 LOOPBACK = "loopback"
 NOWHERE = ""
 """The group of a link whose address is not known."""
@@ -48,6 +50,22 @@ def group_of_host(host: str) -> str:
     if any(ip.version == network.version and ip in network for network in _PRIVATE):
         return str(ip)
     return str(ip_network((ip, IPV4_BITS if ip.version == 4 else IPV6_BITS), strict=False))
+
+
+@lru_cache(maxsize=4_096)
+def places_of_host(host: str) -> tuple[str, ...]:
+    """Return what answers for an IP address, each wider than the one before: itself, or of IPv6 its line and
+    its site, and its group where strangers share that. Nothing for "" ."""
+    group = group_of_host(host)
+    if group == NOWHERE:
+        return ()
+    ip = _plain(ip_address(host.partition("%")[0]))
+    if not is_shared(group):
+        return (str(ip),)
+    if ip.version == 4:
+        return str(ip), group
+    line, site = (str(ip_network((ip, bits), strict=False)) for bits in (IPV6_LINE_BITS, IPV6_SITE_BITS))
+    return line, site, group
 
 
 def is_shared(group: str) -> bool:

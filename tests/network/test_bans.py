@@ -75,6 +75,39 @@ def test_keys_banned_from_one_address_ban_it_and_addresses_of_one_group_ban_that
     assert {found.who for found in record.listed(0.0)} >= {"203.0.0.0/16", "203.0.113.0"}
 
 
+def test_an_ipv6_line_is_one_address_however_many_it_has_and_a_whole_provider_takes_sites() -> None:
+    record, number = Bans(ban_s=60), 0
+
+    def attack(host: str) -> None:
+        nonlocal number
+        for _ in range(KEYS_PER_ADDRESS):
+            number += 1
+            ban(record, number, host.replace("*", f"{number:x}"))
+
+    for _ in range(3 * ADDRESSES_PER_GROUP):
+        attack("2001:db8:1:1::*")
+    assert record.place_banned("2001:db8:1:1:ffff::9", 0.0), "the line"
+    assert not record.place_banned("2001:db8:1:2::1", 0.0), "a neighbour"
+    for line in range(2, 2 + ADDRESSES_PER_GROUP):
+        attack(f"2001:db8:1:{line}::*")
+    assert record.place_banned("2001:db8:1:ffff::1", 0.0), "the site"
+    assert not record.place_banned("2001:db8:2::1", 0.0), "another customer of that provider"
+    for site in range(2, 1 + ADDRESSES_PER_GROUP):
+        for line in range(ADDRESSES_PER_GROUP):
+            assert not record.place_banned("2001:db8:ffff::1", 0.0)
+            attack(f"2001:db8:{site}:{line}::*")
+    assert record.place_banned("2001:db8:ffff::1", 0.0), "the provider"
+
+
+def test_one_ipv4_address_is_one_whichever_way_it_comes() -> None:
+    record = Bans(ban_s=60)
+    for number in range(KEYS_PER_ADDRESS):
+        ban(record, number, ("203.0.113.7", "::ffff:203.0.113.7")[number % 2])
+    assert record.place_banned("203.0.113.7", 0.0)
+    assert record.place_banned("::ffff:203.0.113.7", 0.0)
+    assert {"203.0.113.7"} < {found.who for found in record.listed(0.0)}
+
+
 def test_offences_of_a_place_count_together_within_an_hour_only() -> None:
     record = Bans(ban_s=60)
     for number in range(20):
