@@ -4,7 +4,7 @@ A block counts by its commit certificate, checked against the set that its chain
 delay but not deceive. Up to a block that the operator trusts it must besides be an ancestor of that one
 (trusted_path.py): not a block is executed before that is known. Blocks come ahead from several peers at once
 (lookahead.py), are checked in order (following.py) and executed in order; who gave a false one is blamed, and
-the rest of the window stays. How high a peer says it is counts until it fails to show it.
+the rest of the window stays. claims.py knows whom to ask.
 
 The signatures inside batches are checked again only near the tip: below a header that a later block certifies
 the root was checked by an honest validator unless a quorum is faulty, and the root computed here must match
@@ -13,21 +13,22 @@ it (PROTOCOL, Joining). With sync.verify = "all" every signature is checked.
 
 from collections import deque
 from functools import partial
-from typing import Protocol
 
 import structlog
 import trio
 import trio.lowlevel
 
 from consensus.blocks import Block
-from prsm_node.consensus_host.answers import Pruned, SyncedBlock, decode_blocks, decode_headers
-from prsm_node.sync.following import Following, Fork, Trust, complete
-from prsm_node.sync.lookahead import Arrived, Lookahead, fixed
+from prsm_node.consensus_host.answers import decode_headers
+from prsm_node.sync.chain import Chain
+from prsm_node.sync.claims import Claims
+from prsm_node.sync.following import Following, Fork
+from prsm_node.sync.lacking import LackingBodies
+from prsm_node.sync.lookahead import Arrived, Lookahead
 from prsm_node.sync.progress import Progress, SyncProgress
 from prsm_node.sync.sources import Lie, Peers, Sources
-from prsm_node.sync.trusted_path import OffTheWay, TrustedPath
+from prsm_node.sync.trusted_path import OffTheWay
 from prsm_node.unreadable import UNREADABLE
-from prsm_node.wire.payloads import Batch, BlocksWanted, Committed
 
 log = structlog.get_logger("sync")
 
@@ -40,92 +41,37 @@ EXECUTE_S = 30.0
 UNDECIDED = 3
 # A root is certified by the header two above it (PROTOCOL, Blocks 1).
 ROOT_AFTER = 2
-# Who had nothing to show for its height is not believed, and not asked first, for so long.
-DOUBT_S = 30.0
-# Of 64 links, and of those that came and went within that time.
-DOUBTED_MAX = 256
-# Blocks whose batches are lacking here: of one height and those after it.
-BODIES_WANTED = 32
 HEADER_BYTES = 300
 TOLD_EVERY_S = 5.0
 HEADERS, BLOCKS = "headers", "blocks"
 # Between two checkpoints of the loop: a millisecond of checks.
 BLOCKS_AT_ONCE = 8
 
-PRUNED_EVERYWHERE = (
-    "no peer keeps it any more; stop this node, remove data/state in its home but not data/journal, and "
-    "start it with --sync snapshot"
-)
-
-
-class Chain(Trust, Protocol):
-    """What sync needs of the node."""
-
-    def next_height(self) -> int:
-        """The height that is being agreed on."""
-
-    def executed_height(self) -> int: ...
-
-    def executed_digest(self) -> bytes:
-        """The hash of the last executed block."""
-
-    async def executed(self, height: int) -> None:
-        """Return when this height is executed."""
-
-    def take(self, link: int, committed: Committed) -> None:
-        """Feed a block of the next height whose certificate was checked. Raise what ends the node where it
-        proves a fork."""
-
-    def store(self, batch: Batch) -> None:
-        """Keep a batch that a certified block fixes, its transactions' signatures unchecked."""
-
-    async def check(self, link: int, batch: Batch) -> bool:
-        """Keep a batch only if every signature in it is good; otherwise blame the link."""
-
-    def heights(self) -> dict[int, int]:
-        """What the peers on our links say they executed."""
-
-    def validates(self, link: int) -> bool:
-        """Whether the peer proved to be a validator: among those who claim much it is asked first."""
-
-    def path(self) -> TrustedPath | None:
-        """The way up to the trusted block, while this node is below it."""
-
-    def refused(self) -> None:
-        """A peer's chain has another block where the trusted one should be: say so."""
-
-    def off_the_way(self) -> None:
-        """Our own blocks do not lead to the trusted one: say so."""
-
 
 class BlockSync:
-    """Two tasks own all questions: one catches up, the other brings in what decided blocks lack, which the
-    first may be waiting for."""
+    """Two tasks own all questions: one catches up, the other brings in what decided blocks lack."""
 
     def __init__(self, chain: Chain, peers: Peers, *, verify_all: bool = False) -> None:
         """`verify_all` has every signature in batches checked, below certified headers too."""
         self.sources = Sources(peers)
         self._chain = chain
-        self._peers = peers
         self._verify_all = verify_all
         self._hinted = trio.Event()
-        self._lacking: Block | None = None
-        self._lacked = trio.Event()
-        self._proven = 0
-        self._doubted: dict[int, float] = {}
-        self._first: dict[int, int] = {}
-        """By link, of peers that pruned: the lowest height whose block they keep."""
+        self._claims = Claims(chain, peers)
+        self._lacking = LackingBodies(chain, self.sources, self._claims)
         self._phase: str | None = None
         self._progress = Progress()
         self._told_at = 0.0
         self.passing = False
         """Whether blocks pass by the hundred: this node is further behind than agreement makes good."""
-        self._ahead = Lookahead(self.sources, self._who, self._fixed, self._doubt, self._note_pruned)
+        self._ahead = Lookahead(
+            self.sources, self._claims.who, self._fixed, self._claims.doubt, self._claims.note_pruned
+        )
 
     @property
     def target(self) -> int:
         """The greatest height that a certificate proved or a peer claims who was not found to lie."""
-        return max([self._proven, *self._claims().values()])
+        return self._claims.target
 
     @property
     def syncing(self) -> bool:
@@ -166,7 +112,7 @@ class BlockSync:
 
     def hint(self, height: int, link: int) -> None:
         """A checked certificate of this height says that somebody is ahead."""
-        self._proven = max(self._proven, height)
+        self._claims.prove(height)
         self.wake()
 
     def wake(self) -> None:
@@ -176,62 +122,17 @@ class BlockSync:
 
     def lack(self, block: Block) -> None:
         """This block is decided here, but its batches come too slowly one by one along their lanes."""
-        self._lacking = block
-        self._lacked.set()
+        self._lacking.lack(block)
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._bring_bodies)
+            nursery.start_soon(self._lacking.run)
             while True:
                 with trio.move_on_after(BEHIND_S):
                     await self._hinted.wait()
                 self._hinted = trio.Event()
                 await self._catch_up()
                 self._phase = None
-
-    async def _bring_bodies(self) -> None:
-        while True:
-            await self._lacked.wait()
-            self._lacked = trio.Event()
-            block, self._lacking = self._lacking, None
-            if block is not None:
-                await self._bodies(block)
-
-    # --- whom to ask ------------------------------------------------------------------------------
-
-    def _claims(self) -> dict[int, int]:
-        now = trio.current_time()
-        heights = self._chain.heights()
-        return {link: height for link, height in heights.items() if self._doubted.get(link, 0.0) <= now}
-
-    def _who(self, height: int) -> list[int]:
-        """Return the links of peers that say they executed this height and did not prune it: validators
-        first, then the furthest."""
-        claims = {
-            link: claimed
-            for link, claimed in self._claims().items()
-            if claimed >= height >= self._first.get(link, 0)
-        }
-        return sorted(claims, key=lambda link: (not self._chain.validates(link), -claims[link]))
-
-    def _doubt(self, link: int, height: int) -> None:
-        """If it says that it has this height: it was asked, and gave nothing."""
-        if self._chain.heights().get(link, 0) < height:
-            return
-        self._doubted.pop(link, None)
-        self._doubted[link] = trio.current_time() + DOUBT_S
-        while len(self._doubted) > DOUBTED_MAX:
-            del self._doubted[next(iter(self._doubted))]
-        self._peers.fault(link, "sync.unproven_height")
-
-    def _note_pruned(self, link: int, first: int) -> None:
-        up = self._chain.heights()
-        self._first = {known: height for known, height in self._first.items() if known in up}
-        self._first[link] = first
-        need = self._chain.executed_height() + 1
-        if not self._who(need) and (now := trio.current_time()) - self._told_at >= TOLD_EVERY_S:
-            self._told_at = now
-            log.warning("blocks_pruned", wanted=need, why=PRUNED_EVERYWHERE)
 
     def _fixed(self, height: int) -> bytes | None:
         path = self._chain.path()
@@ -242,7 +143,7 @@ class BlockSync:
     async def _catch_up(self) -> None:
         before = self._chain.next_height()
         await trio.lowlevel.checkpoint()
-        if not self._who(before) and self.target <= before:
+        if not self._claims.who(before) and self.target <= before:
             return
         with trio.move_on_after(BEHIND_S):
             # Most often the missing votes are on their way.
@@ -282,10 +183,13 @@ class BlockSync:
                 return True
             self._begin(HEADERS)
             led = await self.sources.get(
-                wanted, partial(self._who, wanted.height), self._headers, wanted.count * HEADER_BYTES
+                wanted, partial(self._claims.who, wanted.height), self._headers, wanted.count * HEADER_BYTES
             )
             if led is None:
-                if self._who(wanted.height) and (now := trio.current_time()) - self._told_at >= TOLD_EVERY_S:
+                if (
+                    self._claims.who(wanted.height)
+                    and (now := trio.current_time()) - self._told_at >= TOLD_EVERY_S
+                ):
                     self._told_at = now
                     log.warning(
                         "no_way", header=wanted.height, why="no peer shows the way down to our own tip"
@@ -394,51 +298,3 @@ class BlockSync:
                     seconds_left=None if at.seconds_left is None else round(at.seconds_left),
                     peers=at.peers,
                 )
-
-    # --- batches of a block decided here ----------------------------------------------------------
-
-    async def _bodies(self, block: Block) -> None:
-        """Bring in the batches of a block that we decided, from who executed it, and of those after it."""
-        besides: set[int] = set()
-        while self._chain.executed_height() < block.height:
-            count = min(BODIES_WANTED, max(1, self.target - block.height + 1))
-            found = await self.sources.get(
-                BlocksWanted(block.height, count),
-                lambda: self._who(block.height),
-                lambda link, answer: (link, self._bodies_of(block, answer)),
-                count * RANGE_BYTES_GUESS,
-                besides,
-            )
-            if found is None:
-                return
-            link, synced = found
-            for item in synced:
-                for batch in item.batches:
-                    if not await self._chain.check(link, batch):
-                        besides.add(link)
-            if link not in besides:
-                return
-
-    def _bodies_of(self, block: Block, answer: bytes) -> tuple[SyncedBlock, ...]:
-        """Raise Lie. Who leaves batches out lies too: else the quickest could keep us from asking others."""
-        synced = _bodies_of(block, answer)
-        if self._chain.executed_height() == block.height - 1:
-            complete(block, synced[0].batches, self._chain.executed_tip)
-        return synced
-
-
-RANGE_BYTES_GUESS = 32 * 1024
-"""Of one block whose batches are lacking."""
-
-
-def _bodies_of(block: Block, answer: bytes) -> tuple[SyncedBlock, ...]:
-    """Return blocks with their batches, the first being this one. Raise Lie."""
-    try:
-        synced = decode_blocks(answer)
-    except UNREADABLE:
-        raise Lie("sync.unreadable") from None
-    if isinstance(synced, Pruned) or not synced or synced[0].committed.block != block:
-        raise Lie("sync.batch")
-    if not all(fixed(item.committed.block, item.batches) for item in synced):
-        raise Lie("sync.batch")
-    return synced

@@ -14,7 +14,8 @@ from prsm_node.consensus_host.answers import SyncedBlock
 from prsm_node.consensus_host.outbox import Refusal
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.network.scores import COST, COST_OTHER
-from prsm_node.sync.blocks import DOUBT_S, BlockSync
+from prsm_node.sync.blocks import BlockSync
+from prsm_node.sync.claims import DOUBT_S
 from prsm_node.sync.lookahead import AHEAD_BLOCKS_MAX, fixed
 from prsm_node.wire.payloads import BlocksWanted, Committed, HeadersWanted, Wanted
 from tests.sync.chains import FIRST_SET, KEYS, Follower, MadeChain, certified, sealed, serves
