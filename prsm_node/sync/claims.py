@@ -1,7 +1,7 @@
 """How high peers say they are, and which of them are asked for a height.
 
-What a peer says counts until it fails to show it; what a certificate proves counts in any case. Who pruned the
-first blocks is asked for later ones only.
+What a peer says counts until it fails to show it; what a certificate proves counts in any case. Who pruned
+the first blocks is asked for later ones only.
 """
 
 import structlog
