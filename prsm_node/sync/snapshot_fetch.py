@@ -36,6 +36,8 @@ T = TypeVar("T")
 # Of 233 KB each: 4 MB in hand, and more than eight peers are asked at once (sources.OPEN_MAX).
 GROUPS_AT_ONCE = 16
 ASK_AGAIN_S = 1.0
+# Until there is a peer to ask, as right after the start.
+LOOK_AGAIN_S = 0.1
 # Peers that are up and offer nothing have none: the chain is young, or they take none.
 NO_OFFER_S = 10.0
 NO_PEER_S = 30.0
@@ -164,7 +166,7 @@ class SnapshotFetch:
         """Bring in the block that the invite vouches for, from whichever peer has it."""
         with trio.move_on_after(NO_PEER_S):
             while not await walk.reach_top():  # noqa: ASYNC110
-                await trio.sleep(ASK_AGAIN_S)
+                await trio.sleep(ASK_AGAIN_S if self._outbox.links() else LOOK_AGAIN_S)
         return walk.top is not None
 
     # --- its groups -------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Which snapshot peers offer: the newest whose manifest is proven, whatever others send meanwhile.
 
-A manifest may have 12 MiB, and liars' are as large as an answer may be. So few answers are on their way at
+A manifest may have 15 MiB, and liars' are as large as an answer may be. So few answers are on their way at
 once, each is read and judged before its place is given to the next peer, and of what is good only the newest
 is kept.
 """
