@@ -27,7 +27,7 @@ BAN_WITHIN_S = 5.0
 GROWS_MAX_MB = 96.0
 """The daemon's buffers of a few connections at their bounds, and no more however long it lasts."""
 FINAL_MAX_MS = 5_000.0
-SETTLED_S = 0.2
+SETTLED_S = 0.05
 QUICK_S = 1.5
 """Of an act in the short run that nobody is banned for."""
 

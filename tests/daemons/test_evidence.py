@@ -56,7 +56,9 @@ async def show_both_votes(net: Net, key: SigningKey) -> int:
     vote = Vote(VoteKind.PRECOMMIT, now.height + 1, 3, b"a" * 32, -1, 0, key.public)
     async with HostilePeer(network).linked(now.listen[0]) as peer:
         await peer.say(Kind.VOTE, signer.vote(vote), signer.vote(replace(vote, value=b"b" * 32)))
-        await trio.sleep(0.5)
+        with trio.fail_after(20):
+            while key.public not in await trio.to_thread.run_sync(jailed, net.homes[0]):  # noqa: ASYNC110
+                await trio.sleep(0.05)
     return vote.height
 
 

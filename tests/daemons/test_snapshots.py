@@ -21,6 +21,8 @@ def test_a_new_node_joins_by_a_snapshot_and_pruned_blocks_are_answered_honestly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PRSM_STORAGE__SNAPSHOT_BLOCKS", str(EVERY))
+    # It joins by the invite alone; taking its name from the local network costs each end a second and more.
+    monkeypatch.setenv("PRSM_NETWORK__MDNS", "false")
     net = Net(tmp_path / "net", validators=2)
     try:
         net.start()
