@@ -73,6 +73,8 @@ class Verified(msgspec.Struct, frozen=True):
     height: int
     signed_height: int
     """Of the block that names the root."""
+    signed_ms: int
+    """That block's time, Unix ms: a proof stays true of its height and tells nothing of what came after."""
     signed_power: int
     total_power: int
 
@@ -142,4 +144,4 @@ def check(shown: ProvenAccount, genesis: Genesis) -> Verified:
         if claim != shows:
             raise ProofFault(f"not proven: {name} is said to be {claim}, and the proof shows {shows}")
     signed = sum(validators.power(vote.voter) for vote in evidence.certificate.votes)
-    return Verified(account, height, block.height, signed, validators.total)
+    return Verified(account, height, block.height, block.time_ms, signed, validators.total)

@@ -149,6 +149,7 @@ def test_the_command_ends_with_0_only_for_a_true_proof(
     assert run([*command, "--json"]) == 0
     told = msgspec.json.decode(capsys.readouterr().out)
     assert (told["proven"], told["balance"], told["height"]) == (True, str(FUNDS), 1)
+    assert told["certified_at"] == "1970-01-01T00:00:00.003Z"
     assert run(command) == 0
     assert "block 3, 3 of 4" in capsys.readouterr().out
 

@@ -8,6 +8,7 @@ import typer
 from prsm_node import account_proof
 from prsm_node import genesis as genesis_file
 from prsm_node.cli.amounts import ftns
+from prsm_node.cli.daemon import rfc3339
 from prsm_node.cli.home_options import chosen_home
 from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_fields, print_json
@@ -26,7 +27,7 @@ def verify_proof(
 
     Asks nobody: the validators of the genesis, and those whom they let follow, vouch for the block that names
     the state root, and the root covers the account. The exit code is 0 only if all that the file claims is
-    proven.
+    proven. It is the account after that block, at its time: what came after, a proof can't show.
     """
     trusted = genesis_file.load(genesis if genesis is not None else chosen_home().genesis)
     shown = account_proof.check(account_proof.read(file), trusted)
@@ -36,6 +37,7 @@ def verify_proof(
         "nonce": shown.account.nonce,
         "height": shown.height,
         "certified_by_height": shown.signed_height,
+        "certified_at": rfc3339(shown.signed_ms),
         "signed_power": shown.signed_power,
         "total_power": shown.total_power,
     }
@@ -50,5 +52,6 @@ def verify_proof(
             ("nonce", shown.account.nonce),
             ("after block", shown.height),
             ("certified by", f"block {shown.signed_height}, {shown.signed_power} of {shown.total_power}"),
+            ("at", fields["certified_at"]),
         ]
     )
