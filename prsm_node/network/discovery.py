@@ -14,8 +14,8 @@ import trio
 from prsm_node.network.address_book import AddressBook
 from prsm_node.network.addresses import parse_address, peer_id_of
 from prsm_node.network.config import NetworkConfig
+from prsm_node.network.frame_dispatch import Handler
 from prsm_node.network.link import Link
-from prsm_node.network.links import Handler
 from prsm_node.wire.frames import encode_message
 from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import PEERS_MAX

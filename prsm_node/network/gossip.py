@@ -15,8 +15,8 @@ from typing import Protocol
 
 import trio
 
+from prsm_node.network.frame_dispatch import Handler
 from prsm_node.network.link import Link
-from prsm_node.network.links import Handler
 from prsm_node.wire.frames import encode_message
 from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import DIGESTS_MAX, GOSSIP_BYTES_MAX, Gossip

@@ -1,7 +1,8 @@
 """All links of this node: dialled, greeted, made one a peer, scored, and ended.
 
 The rest of the daemon queues messages here and is handed those that came; it never sees a frame, a stream or
-libp2p. roster.py says which links are up, conduct.py what is held against a peer, asking.py has questions.
+libp2p. roster.py says which links are up, conduct.py what is held against a peer, charges.py what it costs,
+frame_dispatch.py who hears what came; asking.py has questions.
 
 Handlers are called in the link's reading task, in the order in which messages came. They may not block; an
 exception of theirs closes the link and is counted, but an AssertionError is ours and ends run().
@@ -12,19 +13,19 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from prsm_node.errors import OperatorError
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.network.addresses import Address, parse_address
-from prsm_node.network.answer_budget import AnswerBudget
 from prsm_node.network.asking import ANSWER_BYTES_MAX, Answer, Asking
+from prsm_node.network.charges import Charges
 from prsm_node.network.conduct import Conduct
 from prsm_node.network.config import NetworkConfig
-from prsm_node.network.cpu_budget import SIGNATURE_CHECK_S
 from prsm_node.network.dialling import Dialling
+from prsm_node.network.frame_dispatch import FrameDispatch
 from prsm_node.network.greeting import Greeter, ValidatorSession
 from prsm_node.network.groups import group_of_host
 from prsm_node.network.link import Link, LinkView
@@ -33,11 +34,10 @@ from prsm_node.network.peer_memory import PeerMemory
 from prsm_node.network.peer_records import Forgetful, PeerRecords
 from prsm_node.network.roster import Roster
 from prsm_node.network.transport import MakeTransport, Stream, Transport, libp2p
-from prsm_node.wire.frames import Frame, FrameJudge, FrameRejected, FrameSealer, Reason
+from prsm_node.wire.frames import Frame, FrameJudge, FrameRejected, FrameSealer
 from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import (
     ADDRESSES_MAX,
-    Heartbeat,
     Wanted,
 )
 
@@ -46,13 +46,8 @@ if TYPE_CHECKING:
 
     from prsm_node.network.host import Host
 
-Handler = Callable[[Link, list[Any], list[bytes]], None]
-"""(link, messages decoded, the bytes of each). Of kind K the messages are of wire.kinds.KINDS[K].payload."""
-
 # Links that have not greeted yet, beyond links_max: a flood of connections costs 16 tasks and no more.
 UNGREETED_MAX = 16
-# Frames with these faults mean that the two ends read another protocol; nothing good follows on the stream.
-UNREADABLE = {Reason.WRONG_VERSION, Reason.WRONG_NETWORK, Reason.WRONG_SENDER}
 
 
 async def _nothing(link: Link, wanted: Wanted) -> bytes | None:
@@ -118,33 +113,29 @@ class Links:
         self._entropy = entropy
         self._greeter = Greeter(self, version, validator_session, entropy(8))
         self._on_up = [on_link_up]
-        self._on_link_down, self._on_height = on_link_down, on_height
-        self._privileged = privileged
-        self._budget = AnswerBudget(config.answers)
+        self._on_link_down = on_link_down
+        self._roster = Roster(
+            node_key.public, config.links_max, privileged, self.book.is_bootstrap, self._ended, self.count
+        )
+        self._charges = Charges(
+            self.conduct.cpu, config.answers, self._roster, self.fault, self.counters, clock
+        )
+        self.spent, self.answer_wait_s = self._charges.frame, self._charges.answer_wait_s
+        self.charge = self._charges.answer
         self._asking = Asking(self, answer)
-        self._handlers: dict[Kind, Handler] = {
-            Kind.REQUEST: self._asking.requests,
-            Kind.RESPONSE: self._asking.responses,
-        }
-        self._roster = Roster(node_key.public, config.links_max, self._needed, self._ended, self.count)
+        self._dispatch = FrameDispatch(self, self._greeter, self._raise_up, on_height)
+        self.handle = self._dispatch.handle
+        self.handle(Kind.REQUEST, self._asking.requests)
+        self.handle(Kind.RESPONSE, self._asking.responses)
         self._ungreeted: dict[Link, None] = {}
         self._lobby: Lobby[Link] = Lobby(UNGREETED_MAX)
         self._memory = PeerMemory(self, records)
-        self._charged_elsewhere_s = 0.0
         self._next_number = 1
         self._make_transport = transport
         self._transport: Transport | None = None
         self._nursery: trio.Nursery | None = None
         self._broken: AssertionError | None = None
         self._over = trio.Event()
-
-    # What the rest of the daemon asks for.
-
-    def handle(self, kind: Kind, handler: Handler) -> None:
-        """Give the messages of a kind to `handler`; one handler a kind."""
-        assert kind not in self._handlers, f"{kind.name} has a handler"
-        assert kind not in (Kind.HELLO, Kind.HEARTBEAT), f"{kind.name} is the links' own"
-        self._handlers[kind] = handler
 
     def watch(self, up: Callable[[Link], None]) -> None:
         """Tell `up` too of each link that comes up, after `on_link_up`."""
@@ -194,11 +185,10 @@ class Links:
     def fault(self, of: Link | bytes, reason: str) -> None:
         """Count a peer's fault and score it; below the bound it is dropped and banned for a while."""
         key = of if isinstance(of, bytes) else of.node_key
-        seen = self._roster.seen(key)
-        host = seen.host if isinstance(of, bytes) else of.host
-        validator = seen.validator if isinstance(of, bytes) else of.validator
-        if validator is not None and not self._privileged(validator):
-            validator = None
+        if isinstance(of, bytes):
+            host, validator = self._roster.seen(key).host, self._roster.validated(key)
+        else:
+            host, validator = of.host, of.validator if self._roster.validates(of) else None
         if self.conduct.fault(key, reason, host, validator):
             for link in [link for link in self._every() if link.node_key == key]:
                 link.close(f"banned: {reason}")
@@ -206,11 +196,8 @@ class Links:
     def checked(self, of: Link | int | bytes, signatures: int) -> None:
         """Charge a peer for signatures that were checked on its account, wherever that was."""
         key = self.key_of(of) if isinstance(of, int) else of if isinstance(of, bytes) else of.node_key
-        if key is None:
-            return
-        cost_s = signatures * SIGNATURE_CHECK_S
-        self._charged_elsewhere_s += cost_s
-        self.conduct.cpu.charge(key, self._was_of_the_set(key), cost_s, self.clock())
+        if key is not None:
+            self._charges.signatures(key, signatures)
 
     def views(self) -> list[LinkView]:
         """Return every link that is up, for people and metrics."""
@@ -274,7 +261,8 @@ class Links:
         connections_max = self.config.links_max + UNGREETED_MAX
         transport = self._make_transport(self._seed, connections_max, self.config.stall_s)
         self._transport = transport
-        transport.blame, transport.refuses, transport.costs = self.fault, self._refuses, self._costs
+        transport.blame, transport.refuses = self.fault, self._refuses
+        transport.costs = self._charges.connection
         try:
             listen = [parse_address(text) for text in self.config.listen]
         except ValueError as error:
@@ -298,41 +286,15 @@ class Links:
         if self._broken is not None:
             raise self._broken
 
-    # What links and questions report.
-
     def received(self, link: Link, frame: Frame) -> None:
         """A frame passed every check."""
-        self._charged_elsewhere_s = 0.0
-        self.counters[f"received.{frame.kind.name.lower()}"] += 1
-        try:
-            if frame.kind is Kind.HELLO:
-                for hello in frame.messages:
-                    if self._greeter.hello(link, hello):
-                        self._raise_up(link)
-            elif not link.up.is_set():
-                self.fault(link, "not_greeted")
-                link.close("not_greeted")
-            elif frame.kind is Kind.HEARTBEAT:
-                heartbeat: Heartbeat = frame.messages[-1]
-                link.echo(heartbeat)
-                self._on_height(link, heartbeat.height)
-            elif (handler := self._handlers.get(frame.kind)) is not None:
-                handler(link, frame.messages, frame.raw)
-            else:
-                self.counters[f"unhandled.{frame.kind.name}"] += 1
-        except AssertionError as error:
-            self.broken(error)
-        except Exception as error:
-            self.counters[f"handler_failed.{frame.kind.name}.{type(error).__name__}"] += 1
-            self.fault(link, "handler_failed")
-            link.close(f"handler failed: {type(error).__name__}")
+        self._charges.frame_begins()
+        self._dispatch.received(link, frame)
 
     def rejected(self, link: Link, refusal: FrameRejected) -> None:
-        """A frame was refused: count, score, and go on where the stream can still be read."""
-        self._charged_elsewhere_s = 0.0
-        self.fault(link, refusal.reason.value)
-        if refusal.reason in UNREADABLE:
-            link.close(f"unreadable: {refusal.reason}")
+        """A frame was refused."""
+        self._charges.frame_begins()
+        self._dispatch.rejected(link, refusal)
 
     def broken(self, error: AssertionError) -> None:
         """An invariant of ours broke: run() ends with it."""
@@ -348,38 +310,9 @@ class Links:
         if self._nursery is not None:
             self._nursery.start_soon(task, *arguments)
 
-    def answer_wait_s(self, link: Link) -> float:
-        """How long a peer waits until it may be sent what it asks for."""
-        return self._budget.wait_s(link.node_key, self._validates(link), self.clock())
-
-    def charge(self, link: Link, size: int) -> None:
-        """A peer's asking cost us so many bytes."""
-        self._budget.charge(link.node_key, self._validates(link), size, self.clock())
-
-    def spent(self, link: Link, seconds: float) -> float:
-        """A frame of a link took so much of a core, with what checked() charged meanwhile to whose it was;
-        return how long to read nothing of it: its peer costs more than its share."""
-        cost_s = max(0.0, seconds - self._charged_elsewhere_s)
-        return self._charged(link.node_key, self._validates(link), cost_s)
-
-    def _costs(self, key: bytes, seconds: float) -> float:
-        """The same of what a connection took below its stream, with a link or without."""
-        return self._charged(key, self._was_of_the_set(key), seconds)
-
-    def _charged(self, key: bytes, validator: bool, cost_s: float) -> float:
-        now = self.clock()
-        pause_s = self.conduct.cpu.charge(key, validator, cost_s, now)
-        if pause_s > 0.0:
-            self.counters["reads_delayed"] += 1
-            if self.conduct.cpu.held_back(key, validator, pause_s, now):
-                self.fault(key, "costs_too_much")
-        return pause_s
-
-    # Which links are up.
-
     def _raise_up(self, link: Link) -> None:
         """The link has greeted: keep it if the roster does."""
-        if self.conduct.place_banned(link.host) and not self._needed(link):
+        if self.conduct.place_banned(link.host) and not self._roster.needed(link):
             self.counters["links_refused"] += 1
             link.close("place is banned")
             return
@@ -394,17 +327,6 @@ class Links:
         for tell in self._on_up:
             tell(link)
 
-    def _needed(self, link: Link) -> bool:
-        return self._validates(link) or self.book.is_bootstrap(link.node_key)
-
-    def _validates(self, link: Link) -> bool:
-        return link.validator is not None and self._privileged(link.validator)
-
-    def _was_of_the_set(self, key: bytes) -> bool:
-        """Whether a node, when it was linked last, proved a validator key of the set."""
-        validator = self._roster.seen(key).validator
-        return validator is not None and self._privileged(validator)
-
     def _greeted(self, link: Link) -> None:
         self._ungreeted.pop(link, None)
         self._lobby.leave(link)
@@ -414,8 +336,6 @@ class Links:
         self._asking.link_down(link)
         self.counters[f"link_ended.{(link.ended or 'gone').partition(':')[0]}"] += 1
         self._on_link_down(link)
-
-    # Streams.
 
     async def _inbound(self, stream: Stream) -> None:
         """Serve a stream that a peer opened; runs in the stream's own task."""

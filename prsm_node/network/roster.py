@@ -25,19 +25,22 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Roster:
-    """`needed` says which links go before others, `ended` is told once of each that was up and is no more."""
+    """`privileged` says which validator keys are of the set, `bootstrap` which nodes the operator named: the
+    links of both go before others. `ended` is told once of each link that was up and is no more."""
 
     def __init__(
         self,
         node_key: bytes,
         links_max: int,
-        needed: Callable[[Link], bool],
+        privileged: Callable[[bytes], bool],
+        bootstrap: Callable[[bytes], bool],
         ended: Callable[[Link], None],
         count: Callable[[str], None],
     ) -> None:
         self._node_key = node_key
         self._links_max = links_max
-        self._needed = needed
+        self._privileged = privileged
+        self._bootstrap = bootstrap
         self._ended = ended
         self._count = count
         self._up: dict[bytes, Link] = {}
@@ -58,6 +61,19 @@ class Roster:
     def seen(self, key: bytes) -> Seen:
         """Where a node was last; nothing of one that never greeted."""
         return self._seen.get(key) or Seen()
+
+    def validates(self, link: Link) -> bool:
+        """Whether the link's peer proved a validator key of the set."""
+        return link.validator is not None and self._privileged(link.validator)
+
+    def validated(self, key: bytes) -> bytes | None:
+        """Return the validator key of the set that a node proved when it was linked last, if it did."""
+        validator = self.seen(key).validator
+        return validator if validator is not None and self._privileged(validator) else None
+
+    def needed(self, link: Link) -> bool:
+        """Whether the link goes before others."""
+        return self.validates(link) or self._bootstrap(link.node_key)
 
     def links(self) -> list[Link]:
         return list(self._up.values())
@@ -112,20 +128,20 @@ class Roster:
     def _full(self, link: Link) -> bool:
         if len(self._up) >= self._links_max:
             return True
-        if link.outbound or self._needed(link):
+        if link.outbound or self.needed(link):
             return False
         came = sum(not other.outbound for other in self._up.values())
         return came >= self._links_max - reserved(self._links_max)
 
     def _make_room(self, link: Link) -> bool:
         """Whether the link may come in although there are enough; then another one that nobody needs went."""
-        spare = [other for other in self._up.values() if not self._needed(other)]
+        spare = [other for other in self._up.values() if not self.needed(other)]
         came = [_holder(other) for other in spare if not other.outbound]
-        must = link.outbound or self._needed(link)
+        must = link.outbound or self.needed(link)
         loser = gives_way(came, None if must else _holder(link))
         if loser is not None:
             other = self._numbers[loser.number]
-        elif self._needed(link) and spare:
+        elif self.needed(link) and spare:
             other = spare[-1]
         else:
             return False

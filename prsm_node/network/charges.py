@@ -1,0 +1,75 @@
+"""What peers cost this node, charged to whose bytes they were: time of a core, and bytes that they ask for.
+
+cpu_budget.py and answer_budget.py keep the accounts; here is whose account it is, and what follows.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+from prsm_node.network.answer_budget import AnswerBudget, AnswerBytes
+from prsm_node.network.cpu_budget import SIGNATURE_CHECK_S, CpuBudget
+from prsm_node.network.link import Link
+from prsm_node.network.roster import Roster
+
+
+class Charges:
+    """Of all nodes, linked or not.
+
+    Args:
+        fault: told (node key, reason) of who costs too much.
+    """
+
+    def __init__(
+        self,
+        cpu: CpuBudget,
+        answers: AnswerBytes,
+        roster: Roster,
+        fault: Callable[[bytes, str], None],
+        counters: Counter[str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._cpu = cpu
+        self._answers = AnswerBudget(answers)
+        self._roster = roster
+        self._fault = fault
+        self._counters = counters
+        self._clock = clock
+        self._elsewhere_s = 0.0
+        """Charged for signatures while the frame at hand is judged."""
+
+    def frame_begins(self) -> None:
+        """What a frame costs is counted from here on."""
+        self._elsewhere_s = 0.0
+
+    def signatures(self, key: bytes, count: int) -> None:
+        """Signatures were checked on a node's account, wherever that was."""
+        cost_s = count * SIGNATURE_CHECK_S
+        self._elsewhere_s += cost_s
+        self._cpu.charge(key, self._roster.validated(key) is not None, cost_s, self._clock())
+
+    def frame(self, link: Link, seconds: float) -> float:
+        """A frame of a link took so much of a core, with what signatures() charged meanwhile to whose it was;
+        return how long to read nothing of it: its peer costs more than its share."""
+        cost_s = max(0.0, seconds - self._elsewhere_s)
+        return self._charge(link.node_key, self._roster.validates(link), cost_s)
+
+    def connection(self, key: bytes, seconds: float) -> float:
+        """The same of what a connection took below its stream, with a link or without."""
+        return self._charge(key, self._roster.validated(key) is not None, seconds)
+
+    def _charge(self, key: bytes, validator: bool, cost_s: float) -> float:
+        now = self._clock()
+        pause_s = self._cpu.charge(key, validator, cost_s, now)
+        if pause_s > 0.0:
+            self._counters["reads_delayed"] += 1
+            if self._cpu.held_back(key, validator, pause_s, now):
+                self._fault(key, "costs_too_much")
+        return pause_s
+
+    def answer_wait_s(self, link: Link) -> float:
+        """How long a peer waits until it may be sent what it asks for."""
+        return self._answers.wait_s(link.node_key, self._roster.validates(link), self._clock())
+
+    def answer(self, link: Link, size: int) -> None:
+        """A peer's asking cost us so many bytes."""
+        self._answers.charge(link.node_key, self._roster.validates(link), size, self._clock())
