@@ -5,6 +5,7 @@ of a node that restarts finds these places taken (Bitcoin's anchors). Bootstrap 
 always dialled. Both go to the records seconds after a change, and at a clean end.
 """
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import trio
@@ -12,6 +13,7 @@ import trio
 from prsm_node.network.address_book import LASTING_S, AddressBook
 from prsm_node.network.addresses import parse_address, peer_id_of
 from prsm_node.network.conduct import Conduct
+from prsm_node.network.groups import group_of, is_shared
 from prsm_node.network.link import Link
 from prsm_node.network.peer_records import ANCHORS_MAX, PeerRecords, Remembered
 
@@ -71,7 +73,7 @@ class PeerMemory:
             await self._records.save(remembered)
 
     def _anchors(self) -> tuple[str, ...]:
-        """The longest-lived outbound links, then what was kept before."""
+        """Of the outbound links those that lasted longest, then what was kept before."""
         now, book = self._links.clock(), self._links.book
         lasting = [
             link
@@ -83,5 +85,28 @@ class PeerMemory:
             for link in sorted(lasting, key=lambda link: link.since)
             if link.address
         ]
-        found += [text for text in self._kept.anchors if text not in found]
-        return tuple(found[:ANCHORS_MAX])
+        return chosen([*found, *self._kept.anchors])
+
+
+def chosen(offered: Iterable[str]) -> tuple[str, ...]:
+    """Return the anchors among these addresses, the best in front.
+
+    Of one node one, and of a network group that strangers share a second only where no other is left: one
+    owner holds them all only if he has every link. What can't be read could not be dialled either.
+    """
+    nodes: set[bytes | None] = set()
+    groups: set[str] = set()
+    anchors: list[str] = []
+    others: list[str] = []
+    for text in offered:
+        try:
+            address = parse_address(text)
+        except ValueError:
+            continue
+        if address.node_key in nodes:
+            continue
+        nodes.add(address.node_key)
+        group = group_of(address)
+        (others if is_shared(group) and group in groups else anchors).append(text)
+        groups.add(group)
+    return tuple([*anchors, *others][:ANCHORS_MAX])

@@ -19,7 +19,7 @@ from prsm_node.network.bans import Ban
 from prsm_node.network.conduct import Conduct
 from prsm_node.network.config import NetworkConfig
 from prsm_node.network.link import Link
-from prsm_node.network.peer_memory import PeerMemory
+from prsm_node.network.peer_memory import PeerMemory, chosen
 from prsm_node.network.peer_records import ANCHORS_MAX, Forgetful, PeerFile, Remembered, decode, encode
 from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.frames import Reason
@@ -126,6 +126,25 @@ async def test_the_longest_lived_outbound_links_are_the_anchors_and_come_first_n
     await memory.keep()
     assert records.load().anchors == kept, "until others have lasted"
     assert len(kept) == ANCHORS_MAX
+
+
+@pytest.mark.parametrize(
+    ("offered", "kept"),
+    [
+        ([("203.0.113.1", 1), ("203.0.113.2", 2), ("198.51.100.1", 3)], [1, 3]),
+        ([("203.0.113.1", 1), ("203.0.113.2", 2)], [1, 2]),
+        ([("203.0.113.1", 1), ("198.51.100.9", 1), ("203.0.113.3", 3)], [1, 3]),
+        ([("127.0.0.1", 1), ("127.0.0.1", 2), ("198.51.100.1", 3)], [1, 2]),
+        ([("10.0.0.1", 1), ("10.0.0.2", 2), ("10.0.0.3", 3)], [1, 2]),
+        ([], []),
+    ],
+)
+def test_one_owner_holds_both_anchors_only_where_there_is_no_other(
+    offered: list[tuple[str, int]], kept: list[int]
+) -> None:
+    texts = [f"/ip4/{host}/tcp/7100/p2p/{peer_id_of(key(node).public)}" for host, node in offered]
+    odd = ["/quic/1", "/ip4/nowhere/tcp/1", "/ip6/fe80::1%eth0/tcp/1"]
+    assert [text.rpartition("/")[2] for text in chosen([*odd, *texts])] == [peer_id_of(key(n).public) for n in kept]
 
 
 async def test_an_anchor_that_is_no_address_is_passed_over() -> None:
