@@ -144,7 +144,9 @@ def test_one_owner_holds_both_anchors_only_where_there_is_no_other(
 ) -> None:
     texts = [f"/ip4/{host}/tcp/7100/p2p/{peer_id_of(key(node).public)}" for host, node in offered]
     odd = ["/quic/1", "/ip4/nowhere/tcp/1", "/ip6/fe80::1%eth0/tcp/1"]
-    assert [text.rpartition("/")[2] for text in chosen([*odd, *texts])] == [peer_id_of(key(n).public) for n in kept]
+    assert [text.rpartition("/")[2] for text in chosen([*odd, *texts])] == [
+        peer_id_of(key(n).public) for n in kept
+    ]
 
 
 async def test_an_anchor_that_is_no_address_is_passed_over() -> None:
