@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import trio
 from libp2p.custom_types import TProtocol
 from libp2p.peer.id import ID
+from libp2p.stream_muxer.yamux import yamux
 
 from consensus.certificates import Certificate, CertificateVote
 from consensus.dissemination.acknowledgements import Acknowledgement, TipCertificate
@@ -21,6 +22,7 @@ from consensus.dissemination.batches import EMPTY_LANE, BatchHeader
 from consensus.votes import Vote, VoteKind
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.network.addresses import parse_address, peer_id_of
+from prsm_node.network.guarded_yamux import FRAME_HEADER
 from prsm_node.wire.frames import FrameSealer, encode_message
 from prsm_node.wire.kinds import FRAME_BYTES_MAX, Kind
 from prsm_node.wire.payloads import (
@@ -281,6 +283,13 @@ async def floods_streams(arena: Arena, peer: HostilePeer) -> None:
         await stream.reset()
 
 
+async def floods_frames(arena: Arena, peer: HostilePeer) -> None:
+    """Window updates of nothing: 12 bytes each, and no frame of ours is ever judged for them."""
+    stream = peer._stream._stream
+    nothing = FRAME_HEADER.pack(0, yamux.TYPE_WINDOW_UPDATE, 0, stream.muxed_stream.stream_id, 0)
+    await stream.muxed_conn.secured_conn.write(nothing * 5_000)
+
+
 async def overruns_windows(arena: Arena, peer: HostilePeer) -> None:
     address = parse_address(arena.address)
     assert address.node_key is not None
@@ -396,6 +405,7 @@ ACTS: tuple[Act, ...] = (
     ),
     Act("tips", "certificates of tips nobody signed", Owed.BEAR, said(Kind.TIP_CERTIFICATE, forged_tips)),
     Act("stream-flood", "50 streams a burst", Owed.BAN, floods_streams),
+    Act("frame-flood", "Yamux frames of nothing, 5,000 a burst", Owed.BEAR, floods_frames),
     Act("window-overrun", "10 MB into a window of 256 KB", Owed.BAN, overruns_windows),
     Act("libp2p-garbage", "garbage on identify, ping and the DHT", Owed.BEAR, abuses_libp2p),
     Act("crowd", "20 nodes of one address that stay", Owed.BEAR, crowds),
