@@ -152,6 +152,8 @@ def test_the_command_ends_with_0_only_for_a_true_proof(
     assert told["certified_at"] == "1970-01-01T00:00:00.003Z"
     assert run(command) == 0
     assert "block 3, 3 of 4" in capsys.readouterr().out
+    assert run(["--home", str(tmp_path), "verify-proof", str(file), "--genesis", str(tmp_path / "none")]) == 1
+    assert "name the one to trust with --genesis FILE" in capsys.readouterr().err
 
     for at in range(0, len(encoded), 97):
         changed = bytearray(encoded)

@@ -82,6 +82,10 @@ def _say_usage(error: click.UsageError) -> None:
     message = error.format_message().rstrip(".")
     where = error.ctx.command_path if error.ctx is not None else "prsm-node"
     message = " ".join(message.split())  # click lists choices one a line
+    # So click calls what a number with bounds was to be.
+    message = message.replace("a valid integer range", "a whole number").replace(
+        "a valid float range", "a number"
+    )
     _say(message if "?" in message or "--help" in message else f"{message}; see {where} --help")
 
 

@@ -9,6 +9,7 @@ from prsm_node.cli.daemon import daemon, milliseconds, rfc3339
 from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_json, print_table, say
 from prsm_node.control.client import Client
+from prsm_node.control.params import BANNED_LENGTH_MAX
 from prsm_node.control.views import BanView, PeerView
 from prsm_node.identity.addresses import validator_text
 
@@ -29,6 +30,10 @@ def peers(
         raise click.UsageError("--banned lists and --unban lifts; choose one")
     if unban is not None and not unban.strip():
         raise click.UsageError("--unban is empty; name who may link again, as prsm-node peers --banned does")
+    if unban is not None and len(unban) > BANNED_LENGTH_MAX:
+        raise click.UsageError(
+            f"--unban has {len(unban)} characters, and prsm-node peers --banned no such name"
+        )
     with daemon() as client:
         if unban is not None:
             client.ask("unban", object, who=unban)

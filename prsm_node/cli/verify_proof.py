@@ -12,6 +12,7 @@ from prsm_node.cli.daemon import rfc3339
 from prsm_node.cli.home_options import chosen_home
 from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_fields, print_json
+from prsm_node.errors import OperatorError
 from prsm_node.identity.addresses import account_text
 
 
@@ -29,7 +30,10 @@ def verify_proof(
     the state root, and the root covers the account. The exit code is 0 only if all that the file claims is
     proven. It is the account after that block, at its time: what came after, a proof can't show.
     """
-    trusted = genesis_file.load(genesis if genesis is not None else chosen_home().genesis)
+    path = genesis if genesis is not None else chosen_home().genesis
+    if not path.exists():
+        raise OperatorError(f"there is no genesis at {path}; name the one to trust with --genesis FILE")
+    trusted = genesis_file.load(path)
     shown = account_proof.check(account_proof.read(file), trusted)
     fields = {
         "address": account_text(shown.account.address),

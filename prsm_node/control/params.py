@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 HISTORY_MAX = 1_000
+BANNED_LENGTH_MAX = 256
 
 Raw = Annotated[bytes, Meta(min_length=1, max_length=16_384)]
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -16,7 +17,7 @@ class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OfBanned(Struct, frozen=True, forbid_unknown_fields=True):
-    who: Annotated[str, Meta(min_length=1, max_length=256)]
+    who: Annotated[str, Meta(min_length=1, max_length=BANNED_LENGTH_MAX)]
 
 
 class AtHeight(Struct, frozen=True, forbid_unknown_fields=True):

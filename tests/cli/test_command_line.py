@@ -95,6 +95,7 @@ def test_help_of_a_command_says_what_the_table_says(name: str, capsys: pytest.Ca
         (["testnet", "up", "--for", "-1"], "-1.0 is not in the range"),
         (["testnet", "up", "--for", "nan"], "nan is not finite"),
         (["block", str(2**64)], "is not in the range"),
+        (["block", "x"], "'x' is not a whole number; see prsm-node block --help"),
         (["wallet", "history", "dev0", "--before", str(2**64)], "is not in the range"),
         (["wallet", "new", "\udcff"], "is not UTF-8 text"),
         (["--home", "", "status"], "it is empty; name a folder"),

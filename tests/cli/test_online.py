@@ -159,6 +159,8 @@ def test_bans_are_listed_and_lifted(served: Served, capsys: pytest.CaptureFixtur
     assert run([*home, "peers", "--unban", "x", "--banned"]) == 2
     assert run([*home, "peers", "--unban", ""]) == 2
     assert "--unban is empty; name who may link again" in capsys.readouterr().err
+    assert run([*home, "peers", "--unban", "x" * 300]) == 2
+    assert "--unban has 300 characters" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
