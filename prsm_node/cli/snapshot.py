@@ -1,10 +1,9 @@
 """`prsm-node snapshot list|export|import`: snapshots of the state as files, without a network."""
 
 import re
-import sys
 import time
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -14,12 +13,11 @@ from prsm_node import genesis as genesis_file
 from prsm_node.cli.home_options import existing_home
 from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_fields, print_json, print_table, say
+from prsm_node.cli.simulate_progress import Bar
 from prsm_node.errors import OperatorError
 from prsm_node.home import Home
 from prsm_node.storage.snapshot_folder import Snapshot, SnapshotFolder, listed
 from prsm_node.trusted_block import TrustedBlock
-
-SHOWN_EVERY_S: Final = 0.2
 
 
 def list_snapshots(json: bool = False) -> None:
@@ -194,24 +192,15 @@ def _trust(text: str) -> TrustedBlock:
 
 
 class _Bar:
-    """A line on a terminal's stderr; nothing elsewhere."""
+    """How far one of the command's steps is, and how long yet."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
-        self._shown = sys.stderr.isatty()
-        self._began = self._last = time.monotonic()
+        self._bar = Bar(1.0)
 
     def tell(self, done: int, total: int) -> None:
-        from prsm_node.progress_bar import bar
-
-        now = time.monotonic()
-        if not self._shown or now - self._last < SHOWN_EVERY_S:
-            return
-        self._last = now
-        left = (now - self._began) / done * (total - done) if done else 0.0
-        text = bar(done / total, f"{self._doing} {done / total:.0%}, {left:.0f} s left")
-        print(f"{text}\x1b[K\r", end="", file=sys.stderr, flush=True)
+        left_s = self._bar.elapsed_s / done * (total - done) if done else 0.0
+        self._bar.show(done / total, f"{self._doing} {done / total:.0%}, {left_s:.0f} s left")
 
     def end(self) -> None:
-        if self._shown:
-            print("\x1b[K", end="", file=sys.stderr, flush=True)
+        self._bar.clear()
