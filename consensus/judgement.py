@@ -103,7 +103,3 @@ class Judgement:
         self._waiting.pop(proposal.round, None)
         self._blocks[judged.value] = block
         return Verdict(valid)
-
-    def height_decided(self) -> None:
-        """Forget this height's blocks."""
-        self._waiting, self._blocks = {}, {}

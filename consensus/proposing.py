@@ -30,9 +30,6 @@ class Proposing:
         """Line 18: this round waits for a block of ours."""
         self._round = round_
 
-    def height_decided(self) -> None:
-        self._round = None
-
     def next(self, current: int, validators: ValidatorSet, now_ms: int) -> Proposal | SetTimer | None:
         """Return what the current round waits for, or the timer to ask again at; None while neither is due.
 

@@ -1,6 +1,6 @@
 """The last decided heights: late precommits, laggards, a second decision (Agreement 1, 2, 7; Evidence)."""
 
-from consensus.agreement.height import Height
+from consensus.agreement.decided_height import DecidedHeight
 from consensus.certificates import Certificate, CheckedCertificate
 from consensus.effects import CheckVotes, Effect, Halt, SendCertificate, SendCommitted, StrengthenCommit
 from consensus.inputs import Link
@@ -14,11 +14,13 @@ LINKS_MAX = 1_024
 """Links remembered; a number is new for each connection."""
 ANSWER_EVERY_MS = 200
 """A link is told of a decided height so often at most, so that old votes are no lever."""
+FORWARD_COMMIT_MS = 220
+"""No round waits for a commit: by then the votes for the next, paced block have shown who has it."""
 
 
-class _Decided:
-    def __init__(self, height: Height) -> None:
-        self.height = height
+class _Recent:
+    def __init__(self, decided: DecidedHeight) -> None:
+        self.decided = decided
         self.seen: dict[Link, set[tuple[bytes, int, int]]] = {}
         """By link: an unchecked vote takes no slot of another link's."""
 
@@ -38,16 +40,16 @@ class RecentHeights:
     """What outlives a height."""
 
     def __init__(self) -> None:
-        self._decided: dict[int, _Decided] = {}
+        self._heights: dict[int, _Recent] = {}
         self._reached: dict[bytes, int] = {}
         """The greatest height at which each validator was seen to vote."""
         self._answered: dict[Link, int] = {}
 
-    def add(self, height: Height) -> None:
+    def add(self, decided: DecidedHeight) -> None:
         """Keep a height that was just decided, and forget the oldest."""
-        self._decided[height.height] = _Decided(height)
-        self._decided.pop(height.height - HEIGHTS, None)
-        members = height.validators
+        height, members = decided.commit.height, decided.keeper.validators
+        self._heights[height] = _Recent(decided)
+        self._heights.pop(height - HEIGHTS, None)
         self._reached = {voter: at for voter, at in self._reached.items() if members.power(voter) > 0}
 
     def reached(self, vote: CheckedVote) -> None:
@@ -56,11 +58,11 @@ class RecentHeights:
 
     def late_vote(self, vote: Vote, link: Link, now_ms: int) -> list[Effect]:
         """Take an unchecked vote for a decided height: it may strengthen its commit, or its sender lags."""
-        decided = self._decided.get(vote.height)
-        if decided is not None and decided.first(vote, link):
-            height = decided.height
-            wanted = vote.kind is VoteKind.PRECOMMIT and height.wants_late_precommit(vote)
-            return [CheckVotes((vote,))] if wanted or height.keeper.would_convict(vote) else []
+        recent = self._heights.get(vote.height)
+        if recent is not None and recent.first(vote, link):
+            decided = recent.decided
+            wanted = decided.is_strengthened_by(vote) or decided.keeper.would_convict(vote)
+            return [CheckVotes((vote,))] if wanted else []
         # It was sent again, or it is old: its sender lags (Agreement 2).
         if now_ms - self._answered.get(link, -ANSWER_EVERY_MS) < ANSWER_EVERY_MS:
             return []
@@ -71,46 +73,44 @@ class RecentHeights:
 
     def strengthen(self, vote: CheckedVote) -> list[Effect]:
         """Add a checked late precommit to its height's certificate (Agreement 7), or convict its voter."""
-        decided = self._decided.get(vote.height)
-        if decided is None:
+        recent = self._heights.get(vote.height)
+        if recent is None:
             return []
-        effects = decided.height.convict(vote)
-        stronger = decided.height.late_precommits([vote])
+        effects = recent.decided.convict(vote)
+        stronger = recent.decided.strengthen([vote])
         return [*effects, StrengthenCommit(stronger)] if stronger is not None else effects
 
     def forward(self, height: int) -> list[Effect]:
         """Send a commit to all who have not shown by a vote above it that they have it (Agreement 1)."""
-        decided = self._decided.get(height)
-        if decided is None or decided.height.decided is None:
+        recent = self._heights.get(height)
+        if recent is None:
             return []
         ahead = tuple(voter for voter, reached in self._reached.items() if reached > height)
-        return [SendCertificate(decided.height.decided.certificate, besides=ahead)]
+        return [SendCertificate(recent.decided.commit, besides=ahead)]
 
     def polkas(self, height: int) -> list[CheckedCertificate]:
         """Return the polkas at hand of a decided height: of two commits there, they name who is guilty."""
-        decided = self._decided.get(height)
-        return decided.height.keeper.polkas() if decided is not None else []
+        recent = self._heights.get(height)
+        return recent.decided.keeper.polkas() if recent is not None else []
 
     def is_second(self, certificate: Certificate) -> bool:
         """Whether a certificate, if it is signed, decides another block than was decided at its height."""
-        recent = self._decided.get(certificate.height)
-        decided = recent.height.decided if recent is not None else None
+        recent = self._heights.get(certificate.height)
         return (
-            decided is not None
+            recent is not None
             and certificate.kind is VoteKind.PRECOMMIT
-            and decided.value != certificate.value
+            and certificate.value != recent.decided.commit.value
         )
 
     def second_decision(self, certificate: CheckedCertificate) -> list[Effect]:
         """Whoever meets a second decision stops and says so (PROTOCOL, Evidence)."""
         if not self.is_second(certificate):
             return []
-        height = self._decided[certificate.height].height
-        assert height.decided is not None, "only decided heights are kept"
+        decided = self._heights[certificate.height].decided
         return [
             Halt(
                 f"two blocks are certified at height {certificate.height}; a third of the power or more "
                 "is faulty",
-                (height.decided.certificate, certificate, *height.keeper.polkas()),
+                (decided.commit, certificate, *decided.keeper.polkas()),
             )
         ]

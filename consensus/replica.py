@@ -1,35 +1,30 @@
-"""One validator, or one node that follows: agreement and lanes joined, and what outlives a height.
+"""One validator, or one node that follows: what happens is told to the height that it bears on, or to the
+lanes, and a decision opens the next height.
 
-`Replica.step(input, now_ms)` returns the effects the host must perform, in order. The rules of a height are
-agreement/'s, the lanes dissemination/'s, blocks are judged in judgement.py and validators in convictions.py;
-here each is told what happened. PROTOCOL.md's sections are named where a rule of theirs is applied.
+`Replica.step(input, now_ms)` returns the effects the host must perform, in order. A message of the open
+height goes to open_height.py, of a coming one to early.py, of a decided one to recent.py; batches and their
+certificates go to dissemination/'s lanes, proofs of guilt to convictions.py. PROTOCOL.md's sections are
+named where a rule of theirs is applied.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from consensus.agreement.decided_height import DecidedHeight
 from consensus.agreement.height import Height
-from consensus.agreement.outcomes import BuildBlock, Decided, Outcome, Propose
-from consensus.agreement.timeouts import VOTE_FLOOR_MS, Timeouts
-from consensus.agreement.unchecked import UncheckedVotes
-from consensus.blocks import Proposal, block_digest
+from consensus.agreement.timeouts import Timeouts
+from consensus.blocks import Proposal
 from consensus.certificates import Certificate, CheckedCertificate
 from consensus.chain import Chain, ChainStart
 from consensus.convictions import EvidencePool
 from consensus.dissemination.lanes import Lanes
 from consensus.early import EarlyMessages
 from consensus.effects import (
-    CastProposal,
     CatchUp,
-    CheckVotes,
     Decide,
     Effect,
-    FetchBlock,
-    FetchTipCertificate,
-    Halt,
     ReportEvidence,
     SendBatchAgain,
-    SendCertificate,
     SendEvidence,
     SendTipCertificate,
     SetTimer,
@@ -57,25 +52,12 @@ from consensus.inputs import (
     VotesChecked,
     VotingAllowed,
 )
-from consensus.judgement import Judged, Judgement, is_timely
+from consensus.open_height import ROUNDS_AHEAD, OpenHeight
 from consensus.pacing import Pacing
-from consensus.proposing import Proposing
-from consensus.recent import RecentHeights
+from consensus.recent import FORWARD_COMMIT_MS, RecentHeights
 from consensus.rules import Rules
 from consensus.timers import Timer, TimerKind
 from consensus.validators import ValidatorSet
-from consensus.votes import Vote
-
-FORWARD_MS = 40
-"""A polka is forwarded before its round can end, which takes VOTE_FLOOR_MS. Most often everybody has shown by
-then that it needs none: certificates to all would be half of a height's messages."""
-FORWARD_COMMIT_MS = 220
-"""No round waits for a commit: by then the votes for the next, paced block have shown who has it."""
-assert FORWARD_MS * 4 < VOTE_FLOOR_MS, "a forwarded polka must arrive while its round lasts"
-
-
-ROUNDS_AHEAD = 256
-"""A proposer of every round to come could fill memory with them; who is further sends its proposal again."""
 
 
 class Replica:
@@ -99,26 +81,20 @@ class Replica:
         self.me = me
         self.rules = rules
         self.chain = Chain(start)
-        self.timeouts = timeouts or Timeouts()
         first = start.sets[start.height + 1]
         self.lanes = Lanes(me, first, rules.window, rules.advance_max)
         self.lanes.restore_committed(start.tips)
         self.evidence = EvidencePool(self.chain, evidence)
         self.voting = False
         self._restored = guard
-        self._judgement = Judgement(self.chain, self.lanes)
-        self._held_decision: Decided | None = None
         self._pacing = Pacing(rules)
-        self._proposing = Proposing(me, self.chain, self.lanes, self.evidence, self._pacing)
         self._recent = RecentHeights()
         self._early = EarlyMessages()
-        self._heartbeat_due = False
         self._unordered = 0
-        self._polkas: list[CheckedCertificate] = []
-        self.height = self._open(first, guard)
-        self.unchecked = UncheckedVotes()
+        """The sequence of our furthest certificate when the lane timer last ran out; 0 for none."""
+        self._open = self._opened(first, guard, timeouts or Timeouts())
 
-    def _open(self, validators: ValidatorSet, guard: Guard) -> Height:
+    def _opened(self, validators: ValidatorSet, guard: Guard, timeouts: Timeouts) -> OpenHeight:
         """Open the height above the chain. Below the restored guard's height nothing is signed: what was
         signed there is not remembered any more."""
         height = self.chain.height + 1
@@ -126,53 +102,43 @@ class Replica:
             guard = self._restored
         elif height < self._restored.height:
             guard = Guard(diverged=self._restored.diverged)
-        return Height(
-            height=height,
-            validators=validators,
-            me=self.me if self.me is not None and validators.power(self.me) > 0 else None,
-            timeouts=self.timeouts,
-            guard=guard,
-            voting=self.voting and height >= self._restored.height,
-        )
+        voting = self.voting and height >= self._restored.height
+        agreement = Height(height, validators, self.me, timeouts, guard, voting)
+        return OpenHeight(agreement, self.rules, self.chain, self.lanes, self.evidence, self._pacing)
+
+    @property
+    def height(self) -> Height:
+        """The agreement of the open height, to be read."""
+        return self._open.height
 
     def step(self, happened: Input, now_ms: int) -> list[Effect]:
         """Take one input; return what the host must do, in order."""
-        effects: list[Effect] = self._keep_evidence(HANDLERS[type(happened)](self, happened, now_ms))
-        effects += self._keep_evidence(self._wake(now_ms))
-        # A new round or certificate can make held votes matter without another vote.
-        return effects + self._check(self.unchecked.due(self.height))
+        effects = HANDLERS[type(happened)](self, happened, now_ms)
+        if self._open.height.decided is not None:
+            effects = effects + self._go_on(now_ms)
+        effects = self._keep_evidence(effects)
+        effects += self._keep_evidence(self._open.wake(now_ms))
+        return effects + self._open.due()
 
     def _keep_evidence(self, effects: list[Effect]) -> list[Effect]:
         """Keep what was found for a block; leave out what was known before."""
         return [e for e in effects if type(e) is not ReportEvidence or self.evidence.add(e.evidence)]
 
-    # --- what the host asks before it spends CPU on a signature -----------------------------------
-
     def wants_proposal(self, proposal: Proposal) -> bool:
-        """Whether a proposal is from the proposer of a round of this height or the next."""
+        """Whether a proposal is from the proposer of a round of this height or the next: asked, as all that
+        begins so, before the host spends CPU on a signature."""
         ahead = proposal.height - self.height.height
         validators = self.chain.validators(proposal.height)
         if ahead not in (0, 1) or validators is None:
             return False
         if validators.proposer(proposal.height, proposal.round) != proposal.proposer:
             return False
-        if ahead == 1:
-            return proposal.round <= ROUNDS_AHEAD
-        if self.height.has_proposal(proposal.round):
-            return self.height.wants_rival(proposal)
-        if self.stands(proposal):
-            return True
-        return 0 <= proposal.round - self.height.round <= ROUNDS_AHEAD
+        return proposal.round <= ROUNDS_AHEAD if ahead else self._open.wants_proposal(proposal)
 
     def stands(self, proposal: Proposal) -> bool:
         """Whether a quorum stands for its value, or we hold to it: then the block is wanted from any
         round."""
-        value = block_digest(proposal.block)
-        return self.height.has_polka(value) or value == self.height.state.valid_value
-
-    def polkas(self, height: int) -> list[CheckedCertificate]:
-        """Return the polkas at hand of this height or of a recent one: evidence of a fork."""
-        return self.height.keeper.polkas() if height == self.height.height else self._recent.polkas(height)
+        return self._open.stands(proposal)
 
     def wants_certificate(self, certificate: Certificate) -> bool:
         """Whether a certificate would tell something new: of a decided height, only that it forked."""
@@ -180,7 +146,9 @@ class Replica:
             return self._recent.is_second(certificate)
         return certificate.height > self.height.height or self.height.wants_certificate(certificate)
 
-    # --- start and timers -------------------------------------------------------------------------
+    def polkas(self, height: int) -> list[CheckedCertificate]:
+        """Return the polkas at hand of this height or of a recent one: evidence of a fork."""
+        return self.height.keeper.polkas() if height == self.height.height else self._recent.polkas(height)
 
     def _started(self, happened: Started, now_ms: int) -> list[Effect]:
         effects: list[Effect] = [
@@ -194,16 +162,9 @@ class Replica:
         timer = happened.timer
         if timer.kind is TimerKind.LANE:
             return self._lane_timer()
-        if timer.kind is TimerKind.FORWARD:
-            return self._forward(timer.height)
-        if timer.height != self.height.height:
-            return []
-        if timer.kind is TimerKind.HEARTBEAT:
-            self._heartbeat_due = True
-            return []
-        if timer.kind is TimerKind.CLOCK:
-            return self._build(now_ms)
-        return self._follow(self.height.timer_expired(timer, now_ms), now_ms)
+        if timer.height == self.height.height:
+            return self._open.timer_expired(timer, now_ms)
+        return self._recent.forward(timer.height) if timer.kind is TimerKind.FORWARD else []
 
     def _lane_timer(self) -> list[Effect]:
         effects: list[Effect] = [SendBatchAgain(digest) for digest in self.lanes.overdue()[:4]]
@@ -213,23 +174,6 @@ class Replica:
         self._unordered = certificate.sequence if certificate is not None else 0
         return [*effects, SetTimer(Timer(TimerKind.LANE), self.rules.resend_ms)]
 
-    def _forward(self, height: int) -> list[Effect]:
-        """Agreement 1, once the votes on their way have had time to say who needs it."""
-        if height == self.height.height:
-            polkas, self._polkas = self._polkas, []
-            return [SendCertificate(polka) for polka in polkas]
-        return self._recent.forward(height)
-
-    def _wake(self, now_ms: int) -> list[Effect]:
-        """Agreement 3: round 0 begins with the first reason to have a block."""
-        if self.height.awake:
-            return []
-        due = self._heartbeat_due or self.chain.open_root() or self.lanes.certified_work()
-        due = due or bool(self.evidence.for_block())
-        if not due and not self.height.third_voted() and not self.height.has_signed():
-            return []
-        return self._follow(self.height.wake(now_ms), now_ms)
-
     def _voting_allowed(self, happened: VotingAllowed, now_ms: int) -> list[Effect]:
         if self.me is None or self.voting:
             return []
@@ -237,23 +181,16 @@ class Replica:
         effects = self.lanes.allow_acknowledging()
         if self.height.height < self._restored.height:
             return effects
-        return effects + self._follow(self.height.allow_voting(now_ms), now_ms)
-
-    # --- votes ------------------------------------------------------------------------------------
+        return effects + self._open.allow_voting(now_ms)
 
     def _vote_received(self, happened: VoteReceived, now_ms: int) -> list[Effect]:
         vote, link = happened.vote, happened.link
         if vote.height == self.height.height:
-            if self.height.validators.power(vote.voter) == 0:
-                return []
-            return self._check(self.unchecked.add(link, vote, self.height))
+            return self._open.vote_received(link, vote)
         if vote.height > self.height.height:
             self._early.keep_vote(link, vote, self.height.height)
             return []
         return self._recent.late_vote(vote, link, now_ms)
-
-    def _check(self, votes: tuple[Vote, ...]) -> list[Effect]:
-        return [CheckVotes(votes)] if votes else []
 
     def _votes_checked(self, happened: VotesChecked, now_ms: int) -> list[Effect]:
         effects: list[Effect] = []
@@ -262,7 +199,7 @@ class Replica:
         now = [vote for vote in happened.good if vote.height == self.height.height]
         late = [vote for vote in happened.good if vote.height < self.height.height]
         if now:
-            effects += self._follow(self.height.receive_votes(now, now_ms), now_ms)
+            effects += self._open.votes_checked(now, now_ms)
         for vote in late:
             effects += self._recent.strengthen(vote)
         return effects
@@ -272,9 +209,7 @@ class Replica:
         if vote.height < self.height.height:
             return self._votes_checked(VotesChecked((vote,)), now_ms)
         assert vote.height == self.height.height, f"an own vote for {vote.height} at {self.height.height}"
-        return self._follow(self.height.vote_cast(vote, now_ms), now_ms)
-
-    # --- certificates and decided blocks ----------------------------------------------------------
+        return self._open.vote_cast(vote, now_ms)
 
     def _certificate_received(self, happened: CertificateReceived, now_ms: int) -> list[Effect]:
         certificate = happened.certificate
@@ -282,163 +217,61 @@ class Replica:
             return [CatchUp(certificate.height, happened.link)]
         if certificate.height < self.height.height:
             return self._recent.second_decision(certificate)
-        return self._follow(self.height.receive_certificate(certificate, now_ms, happened.link), now_ms)
+        return self._open.certificate_received(certificate, happened.link, now_ms)
 
     def _block_received(self, happened: BlockReceived, now_ms: int) -> list[Effect]:
-        block, certificate = happened.block, happened.certificate
-        if block.height > self.height.height:
-            return [CatchUp(block.height, happened.link)]
-        if block.height < self.height.height:
-            return self._recent.second_decision(certificate)
-        assert certificate.value == block_digest(block), (
-            "the host hands in a block only with its own certificate"
-        )
-        if block.parent != self.chain.digest:
-            return [
-                Halt(
-                    f"a certified block at height {block.height} does not follow the block decided before it"
-                )
-            ]
-        self._judgement.know(block)
-        return self._follow(self.height.receive_block(certificate, now_ms), now_ms)
-
-    # --- proposals --------------------------------------------------------------------------------
+        height = happened.block.height
+        if height > self.height.height:
+            return [CatchUp(height, happened.link)]
+        if height < self.height.height:
+            return self._recent.second_decision(happened.certificate)
+        return self._open.block_received(happened, now_ms)
 
     def _proposal_received(self, happened: ProposalReceived, now_ms: int) -> list[Effect]:
         proposal = happened.proposal
+        if proposal.height == self.height.height:
+            return self._open.proposal_received(happened.link, proposal, now_ms)
         if proposal.height == self.height.height + 1:
             self._early.keep_proposal(happened.link, proposal)
-            return []
-        if proposal.height != self.height.height:
-            return []
-        timely = is_timely(proposal, self.rules, now_ms)
-        judged = Judged(happened.link, proposal, block_digest(proposal.block), timely)
-        effects: list[Effect] = []
-        if proposal.polka is not None:
-            polka = CheckedCertificate(proposal.polka)
-            effects += self._follow(self.height.receive_certificate(polka, now_ms, happened.link), now_ms)
-            if self.height.height != proposal.height:
-                return effects
-        rival = self._judgement.rival(judged)
-        if rival is not None:
-            effects.append(ReportEvidence(rival))
-            if not self.height.has_polka(judged.value):
-                return effects  # the first of a round is what we vote on
-        return effects + self._judge(judged, now_ms)
-
-    def _judge(self, judged: Judged, now_ms: int) -> list[Effect]:
-        """Tell agreement what a proposal is worth, or have fetched what that waits for."""
-        certified = self.height.has_polka(judged.value)
-        verdict = self._judgement.judge(judged, self.height.validators, certified)
-        if verdict.valid is None:
-            return [
-                FetchTipCertificate(tip.author, tip.sequence, tip.digest, judged.link)
-                for tip in verdict.missing
-            ]
-        received = self.height.receive_proposal(
-            judged.proposal, judged.value, verdict.valid, judged.timely, now_ms
-        )
-        return self._follow(received, now_ms)
-
-    def _judge_waiting(self, now_ms: int) -> list[Effect]:
-        effects: list[Effect] = []
-        height = self.height.height
-        for judged in self._judgement.waiting():
-            if self.height.height != height:
-                break
-            effects += self._judge(judged, now_ms)
-        return effects
-
-    def _build(self, now_ms: int) -> list[Effect]:
-        """Make a block for the round that waits for one; or set out what it waits for."""
-        if not self.voting:
-            return []
-        made = self._proposing.next(self.height.round, self.height.validators, now_ms)
-        if isinstance(made, Proposal):
-            return self._cast_proposal(made)
-        return [made] if made is not None else []
-
-    def _cast_proposal(self, proposal: Proposal) -> list[Effect]:
-        value = block_digest(proposal.block)
-        guard = self.height.propose(proposal.round, value)
-        if guard is None:
-            return []
-        self._judgement.know(proposal.block)
-        return [CastProposal(proposal, guard)]
+        return []
 
     def _proposal_cast(self, happened: ProposalCast, now_ms: int) -> list[Effect]:
-        proposal = happened.proposal
-        if proposal.height != self.height.height:
+        if happened.proposal.height != self.height.height:
             return []
-        value = block_digest(proposal.block)
-        return self._follow(self.height.receive_proposal(proposal, value, True, True, now_ms), now_ms)
+        return self._open.proposal_cast(happened.proposal, now_ms)
 
-    # --- what agreement came to -------------------------------------------------------------------
-
-    def _follow(self, outcomes: list[Outcome], now_ms: int) -> list[Effect]:
-        """Pass effects on; act on what only this file can: build, propose, go to the next height."""
-        if self._held_decision is not None:
-            return []  # late precommits: they are in the certificate that its Decide will have
+    def _go_on(self, now_ms: int) -> list[Effect]:
+        """Lines 52-54: the next height at once, unless its set waits for execution (Blocks 1)."""
         effects: list[Effect] = []
-        for outcome in outcomes:
-            if isinstance(outcome, FetchBlock) and self._judgement.holds(outcome.value):
-                continue
-            if isinstance(outcome, SendCertificate) and outcome.certificate.round == self.height.round:
-                self._polkas.append(outcome.certificate)
-                effects.append(SetTimer(Timer(TimerKind.FORWARD, self.height.height), FORWARD_MS))
-            elif isinstance(outcome, Effect):
-                effects.append(outcome)
-            elif isinstance(outcome, BuildBlock):
-                self._proposing.ask(outcome.round)
-                effects += self._build(now_ms)
-            elif isinstance(outcome, Propose):
-                block = self._judgement.block(outcome.value)
-                if block is not None and self.me is not None:
-                    proposal = Proposal(outcome.round, outcome.valid_round, self.me, block, outcome.polka)
-                    effects += self._cast_proposal(proposal)
-            else:
-                effects += self._decided(outcome, now_ms)
-        if any(self.height.has_polka(judged.value) for judged in self._judgement.waiting()):
-            effects += self._judge_waiting(now_ms)
+        while (decided := self.height.decided) is not None:
+            validators = self.chain.validators(self.height.height + 1)
+            if validators is None:
+                break
+            effects += self._decided(decided, validators, now_ms)
         return effects
 
-    def _decided(self, decided: Decided, now_ms: int) -> list[Effect]:
-        """Lines 49-54, and the next height at once, unless its set waits for execution (Blocks 1)."""
-        block = self._judgement.block(decided.value)
-        assert block is not None, f"height {self.height.height} decided a block that is not here"
-        if self.chain.validators(block.height + 1) is None:
-            self._held_decision = decided
-            return []
-        decided, self._held_decision = self.height.decided or decided, None
-        self.chain.append(block, decided.value)
+    def _decided(self, decided: DecidedHeight, validators: ValidatorSet, now_ms: int) -> list[Effect]:
+        """The open height is done: its block extends the chain and the lanes, and the next one opens."""
+        before, commit, block = self._open, decided.commit, self._open.decided_block()
+        self.chain.append(block, commit.value)
         self.lanes.commit(block.tips)
-        before = self.height
-        self.timeouts = before.measured(now_ms)
-        self._recent.add(before)
-        validators = self.chain.validators(block.height + 1)
-        assert validators is not None, f"the set of {block.height + 1} is unknown"
-        if validators is not before.validators:
+        self._recent.add(decided)
+        if validators is not before.height.validators:
             self.lanes.change_set(validators)
-        self._judgement.height_decided()
-        self._proposing.height_decided()
-        self._heartbeat_due = False
-        self._polkas.clear()
-        for vote in decided.certificate.votes:
+        for vote in commit.votes:
             # Who votes at a height computed the root after height - 2 (Blocks 5).
-            self._pacing.peer_reached(vote.voter, block.height - 2, before.validators)
-        late = self.unchecked.precommits_for(decided.round, decided.value)
-        self.unchecked = UncheckedVotes()
-        self.height = self._open(validators, before.closing_guard())
+            self._pacing.peer_reached(vote.voter, block.height - 2, before.height.validators)
+        self._open = self._opened(validators, before.height.closing_guard(), before.height.measured(now_ms))
         effects: list[Effect] = [
-            *self._check(late),
+            *before.late_precommits(),
             SetTimer(Timer(TimerKind.FORWARD, block.height), FORWARD_COMMIT_MS),
-            Decide(block, decided.certificate),
+            Decide(block, commit),
             SetTimer(Timer(TimerKind.HEARTBEAT, self.height.height), self.rules.heartbeat_ms),
         ]
         waiting = self.evidence.decided()
         if waiting:
             effects.append(SendEvidence(waiting))
-        return effects + self._wake(now_ms) + self._take_early(now_ms)
+        return effects + self._open.wake(now_ms) + self._take_early(now_ms)
 
     def _take_early(self, now_ms: int) -> list[Effect]:
         effects: list[Effect] = []
@@ -454,9 +287,7 @@ class Replica:
     def _block_executed(self, happened: BlockExecuted, now_ms: int) -> list[Effect]:
         self.chain.executed_at(happened.height, happened.state_root, happened.next_set)
         self._pacing.block_executed(happened.transactions)
-        if self._held_decision is not None:
-            return self._decided(self._held_decision, now_ms)
-        return self._build(now_ms) + self._judge_waiting(now_ms)
+        return self._open.build(now_ms) + self._open.judge_waiting(now_ms)
 
     def _peer_height_changed(self, happened: PeerHeightChanged, now_ms: int) -> list[Effect]:
         self._pacing.peer_reached(happened.validator, happened.height, self.height.validators)
@@ -464,8 +295,6 @@ class Replica:
 
     def _evidence_received(self, happened: EvidenceReceived, now_ms: int) -> list[Effect]:
         return [ReportEvidence(happened.evidence)]
-
-    # --- lanes ------------------------------------------------------------------------------------
 
     def _batch_sealed(self, happened: BatchSealed, now_ms: int) -> list[Effect]:
         return self.lanes.seal(happened.body)
@@ -481,7 +310,7 @@ class Replica:
 
     def _tip_certificate_received(self, happened: TipCertificateReceived, now_ms: int) -> list[Effect]:
         effects = self.lanes.receive_certificate(happened.certificate, happened.link)
-        return effects + self._judge_waiting(now_ms)
+        return effects + self._open.judge_waiting(now_ms)
 
 
 HANDLERS: dict[type[Input], Callable[[Replica, Any, int], list[Effect]]] = {

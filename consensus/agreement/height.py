@@ -1,19 +1,20 @@
 """One height: the rules of its rounds at work, on what its parts know.
 
 rounds.py has the rules (arXiv:1807.04938). votekeeper.py counts, proposals.py knows what was judged, facts.py
-turns both into what the rules ask; own_votes.py knows what we signed, forwarding.py what others were sent,
-height_timers.py the waits. Here the rules are asked and what they answer is done, with what PROTOCOL.md adds:
-polkas forwarded, `polka_round` named, the precommit upon deciding. A caller says what happened and gets a
-list of effects, to be performed in order, mixed with the outcomes that only replica.py can act on
-(outcomes.py). Blocks are judged before they come here; to this file a value is a digest.
+turns both into what the rules ask; own_proposals.py asks for what we propose, casting.py casts what we vote,
+own_votes.py knows what we signed, forwarding.py what others were sent, height_timers.py the waits. Here the
+rules are asked, and each answer goes to the part that does it. A caller says what happened and gets a list of
+effects, to be performed in order, mixed with the outcomes that only open_height.py can act on (outcomes.py).
+Blocks are judged before they come here; to this file a value is a digest.
 """
 
-import msgspec
-
+from consensus.agreement.casting import Casting
+from consensus.agreement.decided_height import DecidedHeight
 from consensus.agreement.facts import standing_facts
 from consensus.agreement.forwarding import ANY_LINK, Forwarding
 from consensus.agreement.height_timers import HeightTimers
-from consensus.agreement.outcomes import BuildBlock, Decided, Outcome, Propose
+from consensus.agreement.outcomes import Outcome
+from consensus.agreement.own_proposals import OwnProposals
 from consensus.agreement.own_votes import OwnVotes
 from consensus.agreement.proposals import Proposals
 from consensus.agreement.rounds import (
@@ -34,15 +35,15 @@ from consensus.agreement.rounds import (
 )
 from consensus.agreement.timeouts import Timeouts
 from consensus.agreement.votekeeper import VoteKeeper
-from consensus.blocks import Block, CheckedProposal, Proposal
+from consensus.blocks import Block, CheckedProposal
 from consensus.certificates import Certificate, CheckedCertificate, votes_of
-from consensus.effects import CastVote, Effect, PrepareBlock, ReportEvidence, SendAgain, StrengthenCommit
+from consensus.effects import PrepareBlock, ReportEvidence, SendAgain
 from consensus.guard import Guard, Step
 from consensus.inputs import Link
 from consensus.quorum import is_third
 from consensus.timers import Timer, TimerKind
 from consensus.validators import ValidatorSet
-from consensus.votes import NIL, CheckedVote, Vote, VoteKind
+from consensus.votes import CheckedVote, VoteKind
 
 
 class Height:
@@ -67,16 +68,22 @@ class Height:
     ) -> None:
         self.height = height
         self.validators = validators
-        self.decided: Decided | None = None
-        self.awake = False
+        self.me = me = me if me is not None and validators.power(me) > 0 else None
+        """Our key, if we are in the set."""
         self.state = RoundState()
-        me = me if me is not None and validators.power(me) > 0 else None
-        self._keeper = VoteKeeper(validators)
-        self._proposals = Proposals()
+        self.decided: DecidedHeight | None = None
+        """decision_p[h_p] of line 51."""
+        self.awake = False
+        """Whether round 0 has begun (Agreement 3)."""
+        self.keeper = VoteKeeper(validators)
+        """The counts, to be read."""
+        self.proposals = Proposals()
+        """What was proposed and judged, to be read: a host keeps on its disk what it votes for."""
         self._own = OwnVotes(height, me, guard, voting)
-        self._forwarding = Forwarding(height, me, self._keeper, self._proposals)
         self._timers = HeightTimers(height, timeouts)
-        self._asked_round = -1
+        self._forwarding = Forwarding(height, me, self.keeper, self.proposals)
+        self._casting = Casting(self._own, self.keeper, self._forwarding, self._timers)
+        self._own_proposals = OwnProposals(self._own, self.proposals, self._forwarding)
         self._valid_polka: CheckedCertificate | None = None
         if guard.height == height:
             self._restore(guard)
@@ -92,9 +99,7 @@ class Height:
         )
         if guard.valid_polka is not None:
             self._valid_polka = CheckedCertificate(guard.valid_polka)
-            self._keeper.restore_polka(self._valid_polka)
-
-    # --- what a caller may ask --------------------------------------------------------------------
+            self.keeper.restore_polka(self._valid_polka)
 
     @property
     def round(self) -> int:
@@ -105,66 +110,29 @@ class Height:
         """Whether anything was signed at this height, by this or an earlier run."""
         return self._own.has_signed()
 
-    def has_proposal(self, round_: int) -> bool:
-        """Whether a proposal of this round was judged."""
-        return self._proposals.has(round_)
-
-    def wants_rival(self, proposal: Proposal) -> bool:
-        """Whether a second proposal of a round convicts its proposer: asked before its signature is
-        checked."""
-        return self._proposals.is_rival(proposal)
-
-    def has_polka(self, value: bytes) -> bool:
-        """Whether a quorum stands for a value, in whichever round and kind."""
-        return any(c.value == value for c in (*self._keeper.polkas(), *self._keeper.commits()))
-
     def refuses(self, value: bytes) -> bool:
         """Whether a value was judged here and found invalid."""
-        return self._proposals.knows(value) and not self._proposals.is_valid(value)
+        return self.proposals.knows(value) and not self.proposals.is_valid(value)
 
     def wants_certificate(self, certificate: Certificate) -> bool:
         """Whether a certificate would tell something new: asked before its signatures are checked."""
-        return self.decided is None and not self._keeper.has(certificate)
-
-    def wants_late_precommit(self, vote: Vote) -> bool:
-        """Whether a vote could strengthen the decision: asked before its signature is checked."""
-        return (
-            self.decided is not None
-            and self.validators.power(vote.voter) > 0
-            and self.decided.is_strengthened_by(vote)
-        )
+        return self.decided is None and not self.keeper.has(certificate)
 
     def third_voted(self) -> bool:
         """Whether more than a third has voted at this height (Agreement 3)."""
-        return is_third(self._keeper.heard(), self.validators.total)
-
-    @property
-    def me(self) -> bytes | None:
-        """Our key, if we are in the set."""
-        return self._own.me
-
-    @property
-    def proposals(self) -> Proposals:
-        """What was proposed, to be read: a host keeps on its disk what it votes for."""
-        return self._proposals
-
-    @property
-    def keeper(self) -> VoteKeeper:
-        """The counts, to be read: unchecked.py asks them which votes could matter."""
-        return self._keeper
+        return is_third(self.keeper.heard(), self.validators.total)
 
     def measured(self, now_ms: int) -> Timeouts:
         """Return the timeouts for the next height: ours, with this height's proposal-to-quorum time taken
         in."""
-        arrived_ms = self._proposals.arrived_ms(self.decided.round) if self.decided is not None else None
+        decided = self.decided
+        arrived_ms = self.proposals.arrived_ms(decided.commit.round) if decided is not None else None
         return self._timers.measured(arrived_ms, now_ms)
 
     def closing_guard(self) -> Guard:
         """Return the guard to open the next height with: it carries `diverged` and what it was signed at."""
         assert self.decided is not None, f"height {self.height} is open"
-        return self._own.closing_guard(self.state, self._valid_polka, self.decided.value)
-
-    # --- what happens -----------------------------------------------------------------------------
+        return self._own.closing_guard(self.state, self._valid_polka, self.decided.commit.value)
 
     def wake(self, now_ms: int) -> list[Outcome]:
         """Begin round 0, for which until now no timer ran (Agreement 3). Again, or too late, it does nothing.
@@ -212,10 +180,11 @@ class Height:
         assert proposal.proposer == expected, f"a proposal of round {proposal.round} from another proposer"
         out: list[Outcome] = []
         offered = Offered(value, proposal.valid_round, valid, timely)
-        found = self._proposals.take(proposal, offered, self.state.round, now_ms)
+        found = self.proposals.take(proposal, offered, self.state.round, now_ms)
         if found is not None:
             out.append(ReportEvidence(found))
-        if self.has_proposal(proposal.round) or self.has_polka(value) or value == self.state.valid_value:
+        kept = self.proposals.has(proposal.round)
+        if kept or self.keeper.has_quorum(value) or value == self.state.valid_value:
             self._learn(value, valid, proposal.block, out)
         self._run(now_ms, out)
         return out
@@ -230,14 +199,15 @@ class Height:
         return out + self.receive_certificate(certificate, now_ms)
 
     def receive_votes(self, votes: list[CheckedVote], now_ms: int) -> list[Outcome]:
-        """Count votes of this height. After the decision they may still strengthen its certificate."""
+        """Count votes of this height. After the decision they may still strengthen its certificate, of which
+        nobody was told yet: the next height opens when its set is known."""
         if self.decided is not None:
-            stronger = self.late_precommits(votes)
-            return [StrengthenCommit(stronger)] if stronger is not None else []
+            self.decided.strengthen(votes)
+            return []
         out: list[Outcome] = []
         for vote in votes:
             assert vote.height == self.height, f"a vote for {vote.height} at {self.height}"
-            found = self._keeper.add(vote)
+            found = self.keeper.add(vote)
             if found is not None:
                 out.append(ReportEvidence(found))
         self._run(now_ms, out)
@@ -252,7 +222,7 @@ class Height:
             voted = [CheckedVote(vote) for vote in votes_of(certificate)]
             return self.receive_votes(voted, now_ms)
         assert certificate.height == self.height, f"a certificate for {certificate.height} at {self.height}"
-        out: list[Outcome] = [ReportEvidence(found) for found in self._keeper.add_certificate(certificate)]
+        out: list[Outcome] = [ReportEvidence(found) for found in self.keeper.add_certificate(certificate)]
         self._run(now_ms, out, link=link)
         self._forget()
         return out
@@ -291,28 +261,13 @@ class Height:
         self._own.propose(round_)
         return self._own.guard(self.state, self._valid_polka)
 
-    def convict(self, vote: CheckedVote) -> list[Effect]:
-        """Take a vote that clashes with one that was counted, after the decision too."""
-        found = self._keeper.add(vote) if self._keeper.would_convict(vote) else None
-        return [ReportEvidence(found)] if found is not None else []
-
-    def late_precommits(self, votes: list[CheckedVote]) -> CheckedCertificate | None:
-        """Return a stronger certificate, if these add to the decided round's precommits (Agreement 7)."""
-        wanted = {vote.voter: vote for vote in votes if self.wants_late_precommit(vote)}
-        if not wanted or self.decided is None:
-            return None
-        self.decided = self.decided.with_precommits(wanted.values())
-        return self.decided.certificate
-
-    # --- the rules at work ------------------------------------------------------------------------
-
     def _run(
         self, now_ms: int, out: list[Outcome], expired: TimerKind | None = None, link: Link = ANY_LINK
     ) -> None:
         """Let rules fire until all are silent. Each moves the state on, so this ends."""
         while self.decided is None:
             round_ = self.state.round
-            facts = standing_facts(round_, self._keeper, self._proposals, expired)
+            facts = standing_facts(round_, self.keeper, self.proposals, expired)
             fired = first_to_fire(STANDING, self.state, facts)
             if fired is None:
                 break
@@ -333,7 +288,7 @@ class Height:
             # Agreement 1: without gossip, who acts on a polka sees to it that all get it before the round
             # ends.
             out += self._forwarding.polka(self._valid_polka)
-            block = self._proposals.block(self._valid_polka.value)
+            block = self.proposals.block(self._valid_polka.value)
             if block is not None:
                 out.append(PrepareBlock(block))
 
@@ -363,84 +318,30 @@ class Height:
         return self.me is not None and self.validators.proposer(self.height, round_) == self.me
 
     def _ask_for_proposal(self, out: list[Outcome]) -> None:
-        """Lines 15-18, once a round and only while a proposal may be signed."""
-        state = self.state
-        if not self._own.may_propose(state.round) or self._asked_round == state.round:
-            return
-        if state.valid_value is None:
-            self._asked_round = state.round
-            out.append(BuildBlock(state.round))
-        elif self._proposals.knows(state.valid_value):
-            assert self._valid_polka is not None, f"a valid value without its polka at height {self.height}"
-            self._asked_round = state.round
-            out += self._forwarding.below(self._valid_polka)
-            out.append(Propose(state.round, state.valid_value, state.valid_round, self._valid_polka))
-        else:
-            # Restored from the guard, which holds no block.
-            out += self._forwarding.block(state.valid_value)
+        out += self._own_proposals.ask(self.state, self._valid_polka)
+
+    def _cast(self, kind: VoteKind, value: bytes | None, out: list[Outcome]) -> None:
+        out += self._casting.cast(kind, value, self.state, self._valid_polka)
 
     def _polka_seen(self, now_ms: int) -> None:
         value = self.state.valid_value
         assert value is not None
-        self._valid_polka = self._keeper.polka(self.state.round, value)
+        self._valid_polka = self.keeper.polka(self.state.round, value)
         self._timers.polka_seen(now_ms)
 
     def _decide(self, commit: Commit, now_ms: int, out: list[Outcome]) -> None:
-        if commit.round == self.state.round and self.state.step is not Step.PRECOMMIT:
-            self._precommit_decided(commit, out)
-        certificate = self._keeper.commit(commit.round, commit.value)
-        self.decided = Decided(commit.round, commit.value, certificate)
+        """Line 51, and before it the precommit that a decision brings (Agreement 7)."""
+        locked = self._casting.locked_on_decision(commit.round, commit.value, self.state)
+        if locked is not None:
+            self.state, polka = locked
+            if polka is not None:
+                self._valid_polka = polka
+            self._cast(VoteKind.PRECOMMIT, commit.value, out)
+        self.decided = DecidedHeight(self.keeper, self.keeper.commit(commit.round, commit.value))
         self._timers.decided(now_ms)
-        out.append(self.decided)
-
-    def _precommit_decided(self, commit: Commit, out: list[Outcome]) -> None:
-        """Agreement 7: our precommit still strengthens the block. It locks as line 36 does.
-
-        Not where we precommitted another value before without this one's polka at hand: such a vote is
-        diverged and adds nothing, and after a crash before the decision is durable we could be unable to
-        name the polka that moved our lock, which looks like amnesia.
-        """
-        polka = self._keeper.polka(commit.round, commit.value)
-        if polka is None and self._own.strayed_from(commit.value):
-            return
-        changes: dict[str, object] = {"locked_round": commit.round, "locked_value": commit.value}
-        if polka is not None:
-            changes |= {"valid_round": commit.round, "valid_value": commit.value}
-            self._valid_polka = polka
-        self.state = msgspec.structs.replace(self.state, step=Step.PRECOMMIT, **changes)
-        self._cast(VoteKind.PRECOMMIT, commit.value, out)
-
-    def _cast(self, kind: VoteKind, value: bytes | None, out: list[Outcome]) -> None:
-        own, round_ = self._own, self.state.round
-        if own.me is not None and not own.voting:
-            own.withhold(round_, kind, value)
-        if not own.may_cast(round_, kind):
-            return
-        if kind is VoteKind.PREVOTE:
-            vote = own.prevote(round_, *self._named_polka(value, out))
-        else:
-            vote = own.precommit(round_, value)
-        out.append(CastVote(vote, own.guard(self.state, self._valid_polka)))
-        out.append(self._timers.resend())
-
-    def _named_polka(self, value: bytes | None, out: list[Outcome]) -> tuple[bytes | None, int]:
-        """Return the value to prevote, with `polka_round` (Agreement 5), and send that polka ahead of the
-        vote."""
-        if value is NIL:
-            return NIL, -1
-        polka = self._keeper.latest_polka(value, self.state.round)
-        polka_round = polka.round if polka is not None else -1
-        # Only a restart that lost the polka of our lock (the guard keeps that of the valid value) comes
-        # here: the vote could then be taken for amnesia about what we precommitted before the lock. Nil is
-        # always honest.
-        if self._own.strayed_from(value) and polka_round < self.state.locked_round:
-            return NIL, -1
-        if polka is not None:
-            out += self._forwarding.polka(polka)
-        return value, polka_round
 
     def _learn(self, value: bytes, valid: bool, block: Block | None, out: list[Outcome]) -> None:
-        self._proposals.learn(value, valid, block)
+        self.proposals.learn(value, valid, block)
         awaited = self.awake and self.state.step is Step.PROPOSE and value == self.state.valid_value
         if awaited and self._proposes(self.state.round):
             self._ask_for_proposal(out)
@@ -448,5 +349,5 @@ class Height:
     def _forget(self) -> None:
         """Hold memory to what rules can still ask, however many rounds pass."""
         state = self.state
-        self._keeper.forget(state.round, (state.locked_round, state.valid_round))
-        self._proposals.forget(state.round, self._keeper)
+        self.keeper.forget(state.round, (state.locked_round, state.valid_round))
+        self.proposals.forget(state.round, self.keeper)

@@ -1,12 +1,9 @@
-"""What a height asks of replica.py, besides the effects that it passes on to the host."""
-
-from collections.abc import Iterable
+"""What a height asks of open_height.py, besides the effects that it passes on to the host."""
 
 import msgspec
 
-from consensus.certificates import CheckedCertificate, certificate_of, votes_of
+from consensus.certificates import CheckedCertificate
 from consensus.effects import Effect
-from consensus.votes import CheckedVote, Vote, VoteKind
 
 
 class BuildBlock(msgspec.Struct, frozen=True):
@@ -24,23 +21,4 @@ class Propose(msgspec.Struct, frozen=True):
     polka: CheckedCertificate
 
 
-class Decided(msgspec.Struct, frozen=True):
-    """Line 51. The certificate is the heaviest at hand; `late_precommits` may strengthen it."""
-
-    round: int
-    value: bytes
-    certificate: CheckedCertificate
-
-    def is_strengthened_by(self, vote: Vote) -> bool:
-        """Whether this is a precommit for what was decided, by a voter that its certificate lacks."""
-        place = (vote.kind, vote.round, vote.value)
-        voters = {member.voter for member in self.certificate.votes}
-        return place == (VoteKind.PRECOMMIT, self.round, self.value) and vote.voter not in voters
-
-    def with_precommits(self, votes: Iterable[CheckedVote]) -> "Decided":
-        """Return the decision with a certificate that holds these too (Agreement 7)."""
-        before = [CheckedVote(vote) for vote in votes_of(self.certificate)]
-        return Decided(self.round, self.value, certificate_of([*before, *votes]))
-
-
-Outcome = Effect | BuildBlock | Propose | Decided
+Outcome = Effect | BuildBlock | Propose

@@ -60,8 +60,6 @@ class OwnVotes:
         """Whether another value than this was precommitted at this height."""
         return any(other != value for other in self._precommitted)
 
-    # --- leave to sign ----------------------------------------------------------------------------
-
     def may_propose(self, round_: int) -> bool:
         """Whether a proposal of this round may be signed."""
         return self.voting and self._place < (round_, Step.PROPOSE)
@@ -96,8 +94,6 @@ class OwnVotes:
         self._place = (round_, STEP_OF[kind])
         return Vote(kind, self.height, round_, value, polka_round, diverged, self.me)
 
-    # --- before voting is allowed -----------------------------------------------------------------
-
     def withhold(self, round_: int, kind: VoteKind, value: bytes | None) -> None:
         """Keep what the rules ask for while signing is not allowed; of the current round alone."""
         self._withheld = [held for held in self._withheld if held[0] == round_]
@@ -108,8 +104,6 @@ class OwnVotes:
         self.voting = True
         withheld, self._withheld = self._withheld, []
         return withheld
-
-    # --- guards -----------------------------------------------------------------------------------
 
     def guard(self, state: RoundState, valid_polka: CheckedCertificate | None) -> Guard:
         """Return the guard at the place taken last; `signed` is for the host to fill."""

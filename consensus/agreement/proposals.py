@@ -23,8 +23,6 @@ class Proposals:
         self._blocks: dict[bytes, Block] = {}
         self._convicted: set[bytes] = set()
 
-    # --- taking in --------------------------------------------------------------------------------
-
     def take(
         self, proposal: CheckedProposal, offered: Offered, current: int, now_ms: int
     ) -> ProposalEquivocation | None:
@@ -49,8 +47,6 @@ class Proposals:
         self._valid[value] = valid or self._valid.get(value, False)
         if block is not None:
             self._blocks[value] = block
-
-    # --- what the rules ask -----------------------------------------------------------------------
 
     def has(self, round_: int) -> bool:
         """Whether a proposal of this round is kept."""
@@ -97,8 +93,6 @@ class Proposals:
     def block(self, value: bytes) -> Block | None:
         """Return the block of a value, if a proposal of it was judged."""
         return self._blocks.get(value)
-
-    # --- bounds -----------------------------------------------------------------------------------
 
     def _has_room(self, proposal: CheckedProposal, current: int) -> bool:
         """Of each proposer, the current round and the highest: so many of one that floods are kept."""

@@ -56,8 +56,6 @@ class VoteKeeper:
         self.changes = 0
         """Moves on whenever a count may have changed."""
 
-    # --- taking in --------------------------------------------------------------------------------
-
     def add(self, vote: CheckedVote) -> VoteEquivocation | Amnesia | None:
         """Count a vote; return the first proof of guilt that it completes for its voter.
 
@@ -139,8 +137,6 @@ class VoteKeeper:
     def _supported(self, polka: CheckedCertificate) -> bool:
         return all(member.mark < 0 or (member.mark, polka.value) in self._polkas for member in polka.votes)
 
-    # --- evidence ---------------------------------------------------------------------------------
-
     def _report(self, found: VoteEquivocation | Amnesia | None) -> VoteEquivocation | Amnesia | None:
         if found is None:
             return None
@@ -172,8 +168,6 @@ class VoteKeeper:
                     return found
         return None
 
-    # --- what the rules ask -----------------------------------------------------------------------
-
     def tally(self, round_: int, kind: VoteKind) -> Tally:
         """Return the votes of one kind in a round, made empty where there are none."""
         tally = self._tallies.get((round_, kind))
@@ -200,6 +194,10 @@ class VoteKeeper:
         """Whether this quorum is at hand, perhaps of other voters."""
         known = self._polkas if certificate.kind is VoteKind.PREVOTE else self._commits
         return (certificate.round, certificate.value) in known
+
+    def has_quorum(self, value: Value) -> bool:
+        """Whether a quorum stands for a value, in whichever round and kind."""
+        return any(value == place[1] for place in (*self._polkas, *self._commits))
 
     def quorum_of_any(self, round_: int, kind: VoteKind) -> bool:
         """Whether a quorum has voted in this round, whatever for (lines 34 and 47)."""
@@ -283,8 +281,6 @@ class VoteKeeper:
     def heard(self) -> int:
         """Return the power of all who voted at this height (Agreement 3)."""
         return sum(self.validators.power(voter) for voter in self._reached)
-
-    # --- bounds -----------------------------------------------------------------------------------
 
     def forget(self, current: int, keep: tuple[int, ...] = ()) -> None:
         """Drop what no rule will ask: rounds two and more below, and of each voter ahead all but its highest.

@@ -201,7 +201,7 @@ def test_precommits_that_come_while_a_decision_waits_for_execution_are_in_its_ce
     cluster.run_for(seconds=5)
     members = cluster.validators
     start = ChainStart(
-        0, cluster.genesis, cluster.start_ms - 1, (), {0: cluster.genesis}, {h: members for h in (1, 2, 3)}
+        0, cluster.genesis, cluster.start_ms - 1, (), {0: cluster.genesis}, dict.fromkeys((1, 2, 3), members)
     )
     replica = Replica(None, Rules(), start, Guard())
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from consensus.agreement.decided_height import DecidedHeight
 from consensus.agreement.height import Height
-from consensus.agreement.outcomes import BuildBlock, Decided, Outcome, Propose
+from consensus.agreement.outcomes import BuildBlock, Outcome, Propose
 from consensus.agreement.timeouts import Timeouts
 from consensus.blocks import Block, CheckedProposal, Proposal, block_digest
 from consensus.certificates import CheckedCertificate, certificate_of
@@ -24,7 +25,6 @@ from consensus.effects import (
     SendAgain,
     SendCertificate,
     SetTimer,
-    StrengthenCommit,
 )
 from consensus.evidence import guilty
 from consensus.guard import Guard
@@ -48,7 +48,7 @@ class Node:
         self.guard = Guard()
         self.sent: list[Any] = []
         self.timers: dict[Timer, int] = {}
-        self.decision: Decided | None = None
+        self.decision: DecidedHeight | None = None
         self.height = Height(height, validators, me, Timeouts(), self.guard, True)
 
     def restart(self) -> None:
@@ -123,6 +123,9 @@ class Network:
     def all_decided(self) -> bool:
         return all(node.decision is not None for node in self.nodes.values())
 
+    def decided_rounds(self) -> list[int]:
+        return [node.decision.commit.round for node in self.nodes.values() if node.decision is not None]
+
     def _happen(self, event: Any) -> None:
         to, message = event
         node = self.nodes[to]
@@ -136,7 +139,7 @@ class Network:
         if isinstance(message, Vote):
             if node.decision is not None and message.voter in self.nodes:
                 # Who still votes lags; it is answered with the certificate (Agreement 2), as a replica does.
-                self._send(message.voter, node.decision.certificate)
+                self._send(message.voter, node.decision.commit)
             return node.height.receive_votes([CheckedVote(message)], self.now_ms)
         if isinstance(message, Proposal):
             out: list[Outcome] = []
@@ -188,12 +191,10 @@ class Network:
                 assert guilty(outcome.evidence) in self.faulty, (
                     f"an honest one is accused: {outcome.evidence}"
                 )
-            elif isinstance(outcome, Decided):
-                node.decision = outcome
-                self.decisions.setdefault(self.height, set()).add(outcome.value)
-                self.send_all(node, outcome.certificate)
-            elif isinstance(outcome, StrengthenCommit):
-                assert node.decision is not None
+        if node.decision is None and height.decided is not None:
+            node.decision = height.decided
+            self.decisions.setdefault(self.height, set()).add(height.decided.commit.value)
+            self.send_all(node, height.decided.commit)
         for vote in cast:
             if node.height is height:
                 self.perform(node, height.vote_cast(vote, self.now_ms))

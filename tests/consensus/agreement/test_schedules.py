@@ -67,7 +67,7 @@ def test_without_faults_four_validators_decide_in_round_0_within_three_delays() 
     for _ in range(8):
         began_ms = network.now_ms
         assert network.run(until_ms=began_ms + 1_000)
-        assert all(node.decision is not None and node.decision.round == 0 for node in network.nodes.values())
+        assert network.decided_rounds() == [0] * len(network.nodes)
         assert network.now_ms - began_ms <= 4 * 50
         network.next_height()
 
@@ -77,7 +77,7 @@ def test_a_silent_validator_of_four_costs_a_round_when_it_would_propose() -> Non
     rounds = []
     for _ in range(8):
         assert network.run(until_ms=network.now_ms + 10_000)
-        rounds.append({node.decision.round for node in network.nodes.values() if node.decision is not None})
+        rounds.append(set(network.decided_rounds()))
         network.next_height()
     proposers = [network.validators.proposer(height, 0) for height in range(1, 9)]
     assert rounds == [{1} if proposer == key(0) else {0} for proposer in proposers]
