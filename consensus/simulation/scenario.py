@@ -11,6 +11,7 @@ import msgspec
 
 Ms = Annotated[int, msgspec.Meta(ge=0, le=3_600_000)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
+Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=31)]
 Power = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
@@ -85,6 +86,19 @@ class Slowness(Data, frozen=True):
     """By how much disk and execution are slower then."""
 
 
+class Machines(Data, frozen=True):
+    """What befalls whole daemons besides (prsm_node/simulation): replicas have no machine."""
+
+    twins: Probability = 0.0
+    """The share of seeds in which as many validators as may be faulty run twice, on two machines each."""
+    disk_every_ms: Ms = 0
+    disk_for_ms: Ms = 1_500
+    """For so long at most a disk is full or fails; then it is as it should be."""
+    leap_every_ms: Ms = 0
+    leap_hours: Annotated[int, msgspec.Meta(ge=1, le=24 * 365)] = 72
+    """How far the clock of one machine leaps at most, to and fro."""
+
+
 class Scenario(Data, frozen=True):
     about: str = ""
     nodes_min: Count = 4
@@ -115,6 +129,7 @@ class Scenario(Data, frozen=True):
     crashes: Crashes = Crashes()
     clocks: Clocks = Clocks()
     slowness: Slowness = Slowness()
+    machines: Machines = Machines()
 
 
 def scenario_of(fields: Mapping[str, Any]) -> Scenario:

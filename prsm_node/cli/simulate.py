@@ -46,7 +46,7 @@ def run(
         typer.Option(metavar="NAME|FILE", help=f"A shipped scenario or a TOML file, else {SCENARIO}."),
     ] = None,
     daemons: Annotated[
-        bool, typer.Option("--daemons", help="Whole daemons, all honest, on simulated machines and wires.")
+        bool, typer.Option("--daemons", help="Whole daemons on simulated machines and wires.")
     ] = False,
     jobs: Annotated[int, typer.Option(help="Processes that share the seeds.", min=1, max=256)] = 1,
     steps: Annotated[
@@ -76,14 +76,13 @@ def run(
     timeline and a diagram of who sent what to whom are written. Exit code 1 then.
 
     With --daemons each validator is the whole daemon with its ledger and disk; clients pay through it, and
-    what they were told must stay true. Four of them if --nodes does not say; a failing seed gives a timeline.
+    what they were told must stay true. Disks fill up and fail, clocks leap by days, and the faulty run their
+    validators twice. Four of them if --nodes does not say; a failing seed gives a timeline.
     """
     given = {"--nodes": nodes, "--seed": seed, "--seeds": seeds, "--scenario": scenario}
     _check(given, replay, diagram)
     if daemons:
-        _check_daemons(
-            {"--replay": replay, "--diagram": diagram, "--steps": steps, "--probes": probes or None}
-        )
+        _check_daemons({"--replay": replay, "--diagram": diagram, "--steps": steps})
     try:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -111,7 +110,7 @@ def run(
     running_s = bar.elapsed_s - telling_s
     if seed is not None:
         attack.look(seed, diagram)
-    counted = _counted(verdicts) if probes else None
+    counted = _counted(verdicts, attack.probes) if probes else None
     _print(attack, verdicts, max(running_s, 1e-9), counted, json)
     return 1 if attack.failures else 0
 
@@ -126,6 +125,21 @@ class _Attack:
         self.failures: list[dict[str, Any]] = []
         self._nodes, self._steps, self._shrink_s, self._out = nodes, steps, shrink_s, out
         self._shrunk: dict[str | None, int] = {}
+
+    @property
+    def probes(self) -> Sequence[str]:
+        """What is counted."""
+        if not self.daemons:
+            return PROBES
+        from prsm_node.simulation.probes import SEEN
+
+        return tuple(SEEN)
+
+    def unreached(self, verdicts: Sequence[Verdict]) -> list[str]:
+        """Which of these was reached nowhere."""
+        if not self.daemons:
+            return unreached(verdicts, self.plan)
+        return [probe for probe in self.probes if not any(verdict.probes[probe] for verdict in verdicts)]
 
     def failed(self, verdict: Verdict) -> None:
         """Say so, and write what happened; of many, only count the later ones."""
@@ -284,11 +298,11 @@ def _verdict(
     return probed(schedule, steps) if probes else play(schedule, steps=steps).verdict
 
 
-def _counted(verdicts: Sequence[Verdict]) -> list[tuple[str, int, int]]:
+def _counted(verdicts: Sequence[Verdict], probes: Sequence[str]) -> list[tuple[str, int, int]]:
     """Each probe, in how many seeds it was reached, and how often in all."""
     return [
         (probe, sum(v.probes[probe] > 0 for v in verdicts), sum(v.probes[probe] for v in verdicts))
-        for probe in PROBES
+        for probe in probes
     ]
 
 
@@ -312,7 +326,7 @@ def _print(
     if json:
         probed = {probe: {"seeds": seeds, "times": times} for probe, seeds, times in counted or ()}
         print_json(
-            ({"probes": probed, "unreached": unreached(verdicts, attack.plan)} if counted is not None else {})
+            ({"probes": probed, "unreached": attack.unreached(verdicts)} if counted is not None else {})
             | {
                 "scenario": attack.name,
                 "daemons": attack.daemons,
@@ -340,5 +354,5 @@ def _print(
     )
     if counted is not None:
         print_table(("probe", "seeds", "times"), counted, right=(1, 2))
-        missing = unreached(verdicts, attack.plan)
+        missing = attack.unreached(verdicts)
         say(f"not reached: {'; '.join(missing)}" if missing else "every probe was reached")

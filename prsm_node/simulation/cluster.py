@@ -11,7 +11,7 @@ import trio
 
 from consensus.simulation.cluster import Event
 from consensus.simulation.faults import Faults
-from consensus.simulation.schedule import Schedule
+from consensus.simulation.scenario import Scenario
 from consensus.simulation.violation import Violation
 from prsm_node import genesis as genesis_document
 from prsm_node.config import Config, NetworkSettings, NodeSettings, StorageSettings
@@ -23,8 +23,10 @@ from prsm_node.node import Node
 from prsm_node.simulation.clients import Clients, balances
 from prsm_node.simulation.future import Future
 from prsm_node.simulation.machine import START_MS, World
+from prsm_node.simulation.machine_faults import MachineFaults
 from prsm_node.simulation.process import Process
 from prsm_node.simulation.promises import BROKE_OFF, Promises
+from prsm_node.simulation.schedule import DaemonSchedule
 from prsm_node.simulation.wires import Wires, address_of
 from prsm_node.wire.frames import contents
 from prsm_node.wire.stream import FrameSplitter
@@ -33,6 +35,8 @@ NETWORK = "simulated"
 SNAPSHOT_BLOCKS = 8
 HEARTBEAT_MS = 2_000
 """Between blocks at rest: often enough that empty ones are among what is attacked."""
+CHECKED = 0.25
+"""The share of those who run twice that look for their twin, as every daemon does."""
 
 
 class Cluster:
@@ -43,9 +47,11 @@ class Cluster:
         trace: whether to keep what happens.
     """
 
-    def __init__(self, schedule: Schedule, folder: Path, nursery: trio.Nursery, *, trace: bool) -> None:
-        seed, chance = schedule.seed, schedule.chance()
+    def __init__(self, schedule: DaemonSchedule, folder: Path, nursery: trio.Nursery, *, trace: bool) -> None:
+        common = schedule.common
+        seed, chance = common.seed, common.chance()
         self.nursery = nursery
+        self._place = f"{folder}/"
         self.trace: list[Event] | None = [] if trace else None
         self.seen: Counter[str] = Counter()
         """How often each kind of thing happened."""
@@ -55,32 +61,52 @@ class Cluster:
         """Set by a violation."""
         self._digest = sha256()
         self.future = Future()
-        self.network = Wires(chance, schedule.scenario.links, self.future, self._watch)
+        self.network = Wires(chance, common.scenario.links, self.future, self._watch)
         self.clients = Clients(seed)
-        keys = [
-            (_key(b"node", seed, number), _key(b"validator", seed, number))
-            for number in range(len(schedule.powers))
-        ]
+        validators = [_key(b"validator", seed, number) for number in range(len(common.powers))]
         self.genesis = genesis_document.genesis(
             NETWORK,
             START_MS - 1,
             [
-                (own[1].public, power, f"n{i}")
-                for i, (own, power) in enumerate(zip(keys, schedule.powers, strict=True))
+                (key.public, power, f"n{number}")
+                for number, (key, power) in enumerate(zip(validators, common.powers, strict=True))
             ],
             balances(self.clients.addresses),
             Parameters(heartbeat_ms=HEARTBEAT_MS),
         )
-        self.faults = Faults(self, schedule)
+        self.faults = Faults(self, common)
+        self.machine_faults = MachineFaults(self, schedule.machines)
+        twice = [one.who for one in common.faulty]
+        checked = {who: chance.happens(("checked", who), CHECKED) for who in twice}
+        kept_apart = _kept_apart(common.scenario)
         self.promises = Promises(
-            {own[1].public: f"n{number}" for number, own in enumerate(keys)}, self.faults.reached
+            {key.public: f"n{number}" for number, key in enumerate(validators)},
+            [validators[who].public for who in twice if kept_apart or not checked[who]],
+            self.faults.reached,
         )
         world = World(seed, chance, self.future, self.network)
-        places = [str(address_of(number, own[0].public)) for number, own in enumerate(keys)]
+        who_runs = [*range(len(validators)), *twice]
+        node_keys = [_key(b"node", seed, number) for number in range(len(who_runs))]
+        places = [str(address_of(number, key.public)) for number, key in enumerate(node_keys)]
+        self.faulty = tuple(f"n{who} runs twice{', checked' * checked[who]}" for who in twice)
         self.all = [
-            Process(self, world, number, self._home(folder, number), _config(number, places), own)
-            for number, own in enumerate(keys)
+            Process(
+                self,
+                world,
+                number,
+                self._home(folder, number),
+                _config(number, places),
+                (node_keys[number], validators[who]),
+                name=f"n{who}" if number < len(validators) else f"n{who}'",
+                honest=who not in twice,
+                checked=checked.get(who, True),
+            )
+            for number, who in enumerate(who_runs)
         ]
+        self.honest = [process for process in self.all if process.honest]
+        self._second_ms = [chance.between(("second", who), 0, common.scenario.faults_ms / 2) for who in twice]
+        self.seen["twice"] = len(twice)
+        self.seen["checked"] = sum(checked.values())
 
     def _home(self, folder: Path, number: int) -> Home:
         home = Home(folder / f"n{number}")
@@ -99,7 +125,8 @@ class Cluster:
 
     def record(self, kind: str, who: Process | None, what: str) -> None:
         self.seen[kind] += 1
-        self._happened(kind, who.name if who is not None else "", what)
+        # The folder is another one in each run, and no part of the seed.
+        self._happened(kind, who.name if who is not None else "", what.replace(self._place, ""))
 
     def seal(self, number: int, body: int) -> None:
         """A client asks this daemon for the payment of this number."""
@@ -115,7 +142,7 @@ class Cluster:
         def final(told: Final) -> None:
             if process.node is node:
                 with self._judged():
-                    self.promises.final(process.name, told)
+                    self.promises.final(process.name, told, node)
 
         node.on_final(final)
 
@@ -131,9 +158,11 @@ class Cluster:
 
     def logged(self, name: str, event: str, fields: dict[str, object]) -> None:
         self.seen[f"log.{event}"] += 1
+        if event == "warning evidence":
+            self.seen[f"evidence of {fields['kind']}"] += 1
         if self.trace is not None:
             told = " ".join(f"{key}={value}" for key, value in fields.items())
-            self.trace.append(Event(self.elapsed_ms, "log", name, f"{event} {told}"))
+            self.trace.append(Event(self.elapsed_ms, "log", name, f"{event} {told}".replace(self._place, "")))
 
     def violate(self, violation: Violation, cause: BaseException | None = None) -> None:
         if self.violation is None:
@@ -177,8 +206,18 @@ class Cluster:
 
     def start(self) -> None:
         self.nursery.start_soon(self.future.run)
-        for process in self.all:
+        first = len(self.genesis.validators)
+        for process in self.all[:first]:
             process.start()
+        for process, at_ms in zip(self.all[first:], self._second_ms, strict=True):
+            self.at(at_ms, process.start_if_down)
+        self.faults.begin()
+        self.machine_faults.begin()
+
+    def calm(self) -> None:
+        """Heal all."""
+        self.machine_faults.calm()
+        self.faults.calm()
 
     async def stop(self) -> None:
         """Return when every process has ended. Time must go on meanwhile: a commit that began ends first."""
@@ -187,10 +226,16 @@ class Cluster:
             process.end()
         for process in self.all:
             await process.until_ended()
+        self.seen["disk refused"] = sum(process.disk.refused for process in self.all)
+        self.seen["jailed"] = len(self.promises.jailed_from)
 
     def heights(self) -> list[int]:
-        """What each daemon has executed; -1 for one that does not run."""
-        return [process.node.state.height if process.node is not None else -1 for process in self.all]
+        """What each honest daemon has executed; -1 for one that does not run."""
+        return [process.node.state.height if process.node is not None else -1 for process in self.honest]
+
+    def unpunished(self) -> list[str]:
+        """Whom honest daemons hold evidence against that no block has committed."""
+        return self.promises.owed(p.node for p in self.honest if p.node is not None)
 
     def check_standing(self) -> None:
         """Hold what every running daemon has against all promises."""
@@ -203,6 +248,12 @@ class Cluster:
     def digest(self) -> str:
         """Of all that happened, in its order."""
         return self._digest.hexdigest()
+
+
+def _kept_apart(scenario: Scenario) -> bool:
+    """Whether two who look for each other may fail to meet: not while all machines reach each other."""
+    often_ms = (scenario.partitions.every_ms, scenario.crashes.every_ms, scenario.machines.disk_every_ms)
+    return any(often_ms)
 
 
 def _key(purpose: bytes, seed: int, number: int) -> SigningKey:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from consensus.simulation.chance import Chance
-from consensus.simulation.disk import Disk
 from prsm_node.genesis import Genesis
 from prsm_node.machine import Machine, OwnedVerifier
 from prsm_node.network.addresses import Address
 from prsm_node.network.transport import Transport
-from prsm_node.simulation.disk import SimulatedWriter
+from prsm_node.simulation.disk import MachineDisk, SimulatedWriter
 from prsm_node.simulation.future import Future
 from prsm_node.simulation.wires import MemoryTransport, Wires
 from prsm_node.storage.errors import StorageError
@@ -54,17 +53,19 @@ class World:
 
 
 class SimulatedMachine(Machine):
-    """Of one run of a process (pipe.Side). `step` is called before each act on the world."""
+    """Of one run of a process (pipe.Side). `step` is called before each act on the world, `failed` when the
+    disk refuses a write to the journal."""
 
     def __init__(
         self,
         world: World,
         number: int,
         run: int,
-        disk: Disk,
+        disk: MachineDisk,
         address: Address,
         clock_off_ms: Callable[[], int],
         step: Callable[[], None],
+        failed: Callable[[], None],
     ) -> None:
         self.number = number
         self.dead = False
@@ -73,9 +74,16 @@ class SimulatedMachine(Machine):
         self._disk = disk
         self._address = address
         self._clock_off_ms = clock_off_ms
+        self._failed = failed
         self._random = Random(sha256(b"machine %d %d %d" % (world.seed, number, run)).digest())
+        self._refused_before = disk.refused
         self._writer: SimulatedWriter | None = None
         self._transport: MemoryTransport | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the disk failed this run in anything."""
+        return self._disk.refused > self._refused_before
 
     def now_ms(self) -> int:
         return START_MS + int(trio.current_time() * 1_000) + self._clock_off_ms()
@@ -89,21 +97,25 @@ class SimulatedMachine(Machine):
 
     def journal(self, directory: Path) -> Journal:
         def writer(directory: Path, reserve_bytes: int, step_bytes: int) -> SimulatedWriter:
-            self._writer = SimulatedWriter(self._disk, self, self._world.chance, directory)
+            self._writer = SimulatedWriter(self._disk, self, self._world.chance, directory, self._failed)
             return self._writer
 
-        return Journal.open(directory, SEGMENT_BYTES, writer=writer, reserve_bytes=0, entropy=self.entropy)
+        with self._disk.writing(journal=True):
+            return Journal.open(
+                directory, SEGMENT_BYTES, writer=writer, reserve_bytes=0, entropy=self.entropy
+            )
 
     def state(self, directory: Path, genesis: Genesis, read_body: ReadBody) -> State:
-        return State.open(
-            directory,
-            genesis,
-            read_body,
-            map_bytes=MAP_BYTES,
-            sync=False,
-            clock=self.clock,
-            offload=self.offload,
-        )
+        with self._disk.writing():
+            return State.open(
+                directory,
+                genesis,
+                read_body,
+                map_bytes=MAP_BYTES,
+                sync=False,
+                clock=self.clock,
+                offload=self.offload,
+            )
 
     def verifier(self, network: bytes, workers: int) -> OwnedVerifier:
         return SharedVerifier(network, self._world.signatures, partial(self.wait, "check", CHECK_MS))
@@ -119,7 +131,8 @@ class SimulatedMachine(Machine):
         self.step()
         if self.dead:
             raise Killed("the process was killed")
-        return work()
+        with self._disk.writing():
+            return work()
 
     async def wait(self, what: str, low_high_ms: tuple[float, float]) -> None:
         """Let the while pass that something takes besides the loop. A slow disk slows the journal alone: a

@@ -1,9 +1,6 @@
 """One seed of a scenario against whole daemons, from the drawing of the cluster to the verdict."""
 
 import gc
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,21 +8,19 @@ from typing import Any, NamedTuple
 
 import structlog
 import trio
-from msgspec.structs import replace
 
 from consensus.simulation.cluster import Event
 from consensus.simulation.run import NEW_BLOCKS, Verdict
 from consensus.simulation.scenario import Scenario
-from consensus.simulation.schedule import Schedule, schedule_of
 from consensus.simulation.violation import Violation
 from prsm_node.simulation import scheduling
 from prsm_node.simulation.cluster import Cluster
+from prsm_node.simulation.folders import folder
+from prsm_node.simulation.probes import counted
+from prsm_node.simulation.schedule import DaemonSchedule, drawn
 
-NODES = 4
 LIVENESS = "liveness after the network calms"
 ASK_MS = 100.0
-MEMORY_DISK = Path("/dev/shm")
-"""Where Linux keeps files in memory: nothing in a simulation needs to outlive it."""
 
 
 class Run(NamedTuple):
@@ -46,70 +41,62 @@ def simulate(
     return run.verdict, run.trace
 
 
-def drawn(scenario: Scenario, seed: int, nodes: int | None = None) -> Schedule:
-    """Draw what befalls the daemons. All of them are honest: a scenario's actors stay out."""
-    return schedule_of(replace(scenario, actors=()), seed, nodes or NODES)
-
-
-def play(schedule: Schedule, *, trace: bool = False) -> Run:
+def play(schedule: DaemonSchedule, *, trace: bool = False) -> Run:
     """Run a schedule to its end, or to the first broken promise."""
-    folder = Path(tempfile.mkdtemp(prefix="prsm-", dir=_memory_disk()))
     try:
-        return scheduling.run(lambda: _played(schedule, folder, trace), schedule.seed)
+        with folder() as homes:
+            return scheduling.run(lambda: _played(schedule, homes, trace), schedule.common.seed)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         gc.collect()
 
 
-async def _played(schedule: Schedule, folder: Path, trace: bool) -> Run:
+async def _played(schedule: DaemonSchedule, homes: Path, trace: bool) -> Run:
     recovered_ms = -1
     async with trio.open_nursery() as nursery:
-        cluster = Cluster(schedule, folder, nursery, trace=trace)
+        cluster = Cluster(schedule, homes, nursery, trace=trace)
         with _logs_to(cluster):
             cluster.start()
-            cluster.faults.begin()
-            with trio.move_on_after(schedule.calm_ms / 1_000):
+            with trio.move_on_after(schedule.common.calm_ms / 1_000):
                 await cluster.over.wait()
             if cluster.violation is None:
-                cluster.faults.calm()
-                recovered_ms = await _recovered(cluster, schedule.scenario.calm_bound_ms)
+                cluster.calm()
+                recovered_ms = await _recovered(cluster, schedule.common.scenario.calm_bound_ms)
                 cluster.check_standing()
             await cluster.stop()
             nursery.cancel_scope.cancel()
-    return Run(_verdict(cluster, schedule, recovered_ms), cluster.trace or [], cluster.digest())
+    return Run(_verdict(cluster, schedule.common.seed, recovered_ms), cluster.trace or [], cluster.digest())
 
 
 async def _recovered(cluster: Cluster, bound_ms: int) -> int:
-    """Return after what time of calm all daemons had new blocks and all earlier payments were final."""
+    """Return after what time of calm all honest daemons had new blocks, all earlier payments were final, and
+    a block had convicted whom they held evidence against."""
     calm_ms = cluster.elapsed_ms
     goal = max(cluster.heights()) + NEW_BLOCKS
-    owed = list(cluster.clients.unsettled)
+    unsettled = list(cluster.clients.unsettled)
     while cluster.violation is None:
-        due = [digest for digest in owed if digest in cluster.clients.unsettled]
-        if min(cluster.heights()) >= goal and not due:
+        due = [digest for digest in unsettled if digest in cluster.clients.unsettled]
+        unpunished = cluster.unpunished()
+        if min(cluster.heights()) >= goal and not due and not unpunished:
             return int(cluster.elapsed_ms - calm_ms)
         if cluster.elapsed_ms - calm_ms >= bound_ms:
             stood = ", ".join(
                 f"{process.name} {height}"
-                for process, height in zip(cluster.all, cluster.heights(), strict=True)
+                for process, height in zip(cluster.honest, cluster.heights(), strict=True)
             )
+            owed = f"{len(due)} payments not final, {', '.join(unpunished) or 'nobody'} still to be convicted"
             cluster.violate(
-                Violation(
-                    LIVENESS,
-                    f"height {goal} not reached by all in {bound_ms} ms, or {len(due)} payments not "
-                    f"final: {stood}",
-                )
+                Violation(LIVENESS, f"after {bound_ms} ms, height {goal} is asked of all: {stood}; {owed}")
             )
         await cluster.future.wait(ASK_MS)
     return -1
 
 
-def _verdict(cluster: Cluster, schedule: Schedule, recovered_ms: int) -> Verdict:
+def _verdict(cluster: Cluster, seed: int, recovered_ms: int) -> Verdict:
     violation = cluster.violation
     return Verdict(
-        seed=schedule.seed,
-        nodes=len(cluster.all),
-        faulty=(),
+        seed=seed,
+        nodes=len(cluster.genesis.validators),
+        faulty=cluster.faulty,
         height=max(cluster.promises.chain, default=0),
         delivered=cluster.network.delivered,
         steps=sum(cluster.seen.values()),
@@ -118,6 +105,7 @@ def _verdict(cluster: Cluster, schedule: Schedule, recovered_ms: int) -> Verdict
         effects=dict(sorted(cluster.seen.items())),
         promise=violation.promise if violation is not None else None,
         violation=str(violation) if violation is not None else None,
+        probes=counted(cluster.seen),
     )
 
 
@@ -141,7 +129,3 @@ def _logs_to(cluster: Cluster) -> Iterator[None]:
         yield
     finally:
         structlog.configure(**before)
-
-
-def _memory_disk() -> Path | None:
-    return MEMORY_DISK if MEMORY_DISK.is_dir() and os.access(MEMORY_DISK, os.W_OK) else None

@@ -5,9 +5,8 @@ from pathlib import Path
 import trio
 
 from consensus.simulation.chance import Chance
-from consensus.simulation.disk import Disk
 from prsm_node.simulation import scheduling
-from prsm_node.simulation.disk import SimulatedWriter
+from prsm_node.simulation.disk import MachineDisk, SimulatedWriter
 from prsm_node.simulation.future import Future
 from prsm_node.storage.journal import Journal
 
@@ -26,7 +25,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_durable(tmp_path: Path) -> 
 
     async def main() -> None:
         future, chance = Future(), Chance(11)
-        disk = Disk(0, chance, future.at)
+        disk = MachineDisk(0, chance, future.at)
         durable: dict[int, bytes] = {}
         async with trio.open_nursery() as nursery:
             nursery.start_soon(future.run)
