@@ -76,7 +76,13 @@ class OpenHeight:
         height = self.height
         if height.proposals.has(proposal.round):
             return height.proposals.is_rival(proposal)
-        return self.stands(proposal) or 0 <= proposal.round - height.round <= ROUNDS_AHEAD
+        if 0 <= proposal.round - height.round <= ROUNDS_AHEAD:
+            return True
+        # For its block alone, and once: its proposer can sign it for rounds without end.
+        return self.stands(proposal) and not self._has_block(block_digest(proposal.block))
+
+    def _has_block(self, value: bytes) -> bool:
+        return self._judgement.holds(value) or self._judgement.block(value) is not None
 
     def wake(self, now_ms: int) -> list[Effect]:
         """Agreement 3: round 0 begins with the first reason to have a block."""

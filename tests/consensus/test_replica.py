@@ -223,3 +223,25 @@ def test_precommits_that_come_while_a_decision_waits_for_execution_are_in_its_ce
     assert isinstance(decide, Decide)
     late = {member.voter for v in cluster.peers for member in v.blocks[2][1].votes}
     assert {member.voter for member in decide.certificate.votes} == late == set(members.powers)
+
+
+def test_a_block_with_a_quorum_is_taken_from_any_round_once() -> None:
+    """Seen from afar it waits for execution, where one for each of its proposer's rounds filled memory."""
+    cluster = Cluster(heartbeat_ms=1_000).start()
+    cluster.run_for(seconds=5)
+    members = cluster.validators
+    start = ChainStart(
+        0, cluster.genesis, cluster.start_ms - 1, (), {0: cluster.genesis}, dict.fromkeys((1, 2, 3), members)
+    )
+    replica = Replica(None, Rules(), start, Guard())
+    for block, commit in cluster.peers[0].blocks[:2]:
+        replica.step(BlockReceived(1, block, commit), cluster.now_ms)
+    block, commit = cluster.peers[0].blocks[2]
+    replica.step(CertificateReceived(1, commit), cluster.now_ms)
+    wanted = 0
+    for round_ in range(1_000, 2_000):
+        proposal = CheckedProposal(Proposal(round_, -1, members.proposer(3, round_), block))
+        if replica.wants_proposal(proposal):
+            wanted += 1
+            replica.step(ProposalReceived(1, proposal), cluster.now_ms)
+    assert wanted == 1
