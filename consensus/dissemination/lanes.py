@@ -25,7 +25,7 @@ from consensus.effects import (
     ReportEvidence,
     SendTipCertificate,
 )
-from consensus.evidence import BatchEquivocation, conflicting_tips
+from consensus.evidence import AcknowledgementEquivocation, BatchEquivocation, conflicting_tips
 from consensus.inputs import Link
 from consensus.quorum import is_quorum
 from consensus.validators import ValidatorSet
@@ -112,6 +112,8 @@ class Lanes:
         self._own_head = Tip(me or b"", 0, EMPTY_LANE)
         self._own: dict[bytes, OwnBatch] = {}
         self._seen_lacking: set[bytes] = set()
+        self._twofold: set[bytes] = set()
+        """Who acknowledged two batches at one place of our lane: proven once, and not looked at again."""
         self._acknowledging = False
 
     def lane(self, author: bytes) -> Lane | None:
@@ -207,14 +209,33 @@ class Lanes:
         return self._certify(self._own[digest])
 
     def receive_acknowledgement(self, acknowledgement: CheckedAcknowledgement) -> list[Effect]:
-        """Count one acknowledgement of an own batch; a quorum certifies it."""
-        own = self._own.get(acknowledgement.digest)
-        if own is None or own.header.sequence != acknowledgement.sequence:
-            return []
+        """Count one acknowledgement of an own batch; a quorum certifies it. One of a batch that is not ours
+        convicts who has acknowledged ours at that place."""
         if self.validators.power(acknowledgement.voter) == 0:
             return []
+        own = self._own.get(acknowledgement.digest)
+        if own is None or own.header.sequence != acknowledgement.sequence:
+            ours = self._ours_given(acknowledgement)
+            if ours is None:
+                return []
+            self._twofold.add(ours.voter)
+            return [ReportEvidence(AcknowledgementEquivocation(first=ours, second=acknowledgement))]
         own.signatures.setdefault(acknowledgement.voter, acknowledgement.signature)
         return self._certify(own)
+
+    def _ours_given(self, rival: Acknowledgement) -> Acknowledgement | None:
+        """What a voter gave for our batch at the place where it acknowledges another one, if that is here."""
+        lane = self._lanes.get(self.me or b"")
+        digest = lane.acknowledged.get(rival.sequence) if lane is not None else None
+        if lane is None or digest in (None, rival.digest) or rival.voter in self._twofold:
+            return None
+        own, certificate = self._own.get(digest), lane.certificates.get(rival.sequence)
+        given = own.signatures if own is not None else {}
+        if certificate is not None and certificate.digest == digest:
+            given = dict(certificate.votes)
+        if rival.voter not in given:
+            return None
+        return Acknowledgement(rival.author, rival.sequence, digest, rival.voter, given[rival.voter])
 
     def _certify(self, own: OwnBatch) -> list[Effect]:
         powers = self.validators.powers
@@ -271,13 +292,12 @@ class Lanes:
         )
 
     def wants_acknowledgement(self, acknowledgement: Acknowledgement) -> bool:
-        """Whether it is the first of its voter for an own batch that lacks its certificate."""
+        """Whether it is the first of its voter for an own batch that lacks its certificate, or convicts its
+        voter."""
         own = self._own.get(acknowledgement.digest)
-        return (
-            own is not None
-            and own.header.sequence == acknowledgement.sequence
-            and acknowledgement.voter not in own.signatures
-        )
+        if own is None or own.header.sequence != acknowledgement.sequence:
+            return self._ours_given(acknowledgement) is not None
+        return acknowledgement.voter not in own.signatures
 
     def receive_batch(self, batch: CheckedBatch, link: Link) -> list[Effect]:
         """Lanes 2: hold the chain, then acknowledge one digest per (author, sequence), ever."""

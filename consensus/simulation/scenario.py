@@ -19,6 +19,7 @@ Shape = Literal["half", "one", "ring", "bridge", "one_way"]
 Actor = Literal[
     "changeling",
     "conspirator",
+    "double_acknowledger",
     "double_voter",
     "equivocating_proposer",
     "forged_acknowledgements",
@@ -28,6 +29,7 @@ Actor = Literal[
     "lock_forgetter",
     "locksmith",
     "orphan_author",
+    "polka_hider",
     "runaway_author",
     "selective_sender",
     "silent",

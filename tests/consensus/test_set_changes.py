@@ -3,8 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from consensus.evidence import guilty
+from consensus.evidence import AcknowledgementEquivocation, guilty
 from consensus.rules import Rules
+from consensus.simulation.byzantine.double_acknowledger import DoubleAcknowledger
 from consensus.simulation.byzantine.equivocating_proposer import EquivocatingProposer
 from consensus.simulation.chance import Chance
 from consensus.simulation.cluster import Cluster, Make
@@ -80,6 +81,18 @@ def test_however_many_are_convicted_the_rest_go_on(size: int, faulty: int, seed:
     assert not {block.proposer for block in blocks if block.height >= convicting[-1].height + 3} & caught
     assert blocks[-1].height > convicting[-1].height + 3
     assert cluster.ordered() >= 16 - 4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_acknowledges_two_batches_at_one_place_is_convicted_of_that_and_nobody_else(seed: int) -> None:
+    cluster = cluster_with(DoubleAcknowledger, seed)
+    for body in range(1, 21):
+        cluster.seal(body % 4, body)
+        cluster.run(200)
+    pieces = [piece for block, _ in cluster.honest[0].blocks for piece in block.evidence]
+    assert [guilty(piece) for piece in pieces] == [cluster.all[4].key]
+    assert isinstance(pieces[0], AcknowledgementEquivocation)
+    assert all(cluster.all[4].key not in honest.replica.height.validators for honest in cluster.honest)
 
 
 def test_a_restart_after_the_conviction_keeps_it() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from consensus.simulation.byzantine.changeling import Changeling
 from consensus.simulation.byzantine.conspirator import Conspirator
+from consensus.simulation.byzantine.double_acknowledger import DoubleAcknowledger
 from consensus.simulation.byzantine.double_voter import DoubleVoter
 from consensus.simulation.byzantine.equivocating_proposer import EquivocatingProposer
 from consensus.simulation.byzantine.forged_acknowledgements import ForgedAcknowledgements
@@ -14,6 +15,7 @@ from consensus.simulation.byzantine.leapfrogger import Leapfrogger
 from consensus.simulation.byzantine.lock_forgetter import LockForgetter
 from consensus.simulation.byzantine.locksmith import Locksmith
 from consensus.simulation.byzantine.orphan_author import OrphanAuthor
+from consensus.simulation.byzantine.polka_hider import PolkaHider
 from consensus.simulation.byzantine.runaway_author import RunawayAuthor
 from consensus.simulation.byzantine.selective_sender import SelectiveSender
 from consensus.simulation.byzantine.silent import Silent
@@ -28,6 +30,7 @@ from consensus.simulation.validator import Validator
 ACTORS: Mapping[str, tuple[type[Validator], ...]] = {
     "changeling": (Changeling,),
     "conspirator": (Conspirator,),
+    "double_acknowledger": (DoubleAcknowledger,),
     "double_voter": (DoubleVoter,),
     "equivocating_proposer": (EquivocatingProposer,),
     "forged_acknowledgements": (ForgedAcknowledgements,),
@@ -37,6 +40,7 @@ ACTORS: Mapping[str, tuple[type[Validator], ...]] = {
     "lock_forgetter": (LockForgetter,),
     "locksmith": (Locksmith,),
     "orphan_author": (OrphanAuthor,),
+    "polka_hider": (PolkaHider,),
     "runaway_author": (RunawayAuthor,),
     "selective_sender": (SelectiveSender,),
     "silent": (Silent,),

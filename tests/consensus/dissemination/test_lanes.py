@@ -2,6 +2,8 @@
 
 from itertools import product
 
+from msgspec.structs import replace
+
 from consensus.blocks import Tip
 from consensus.dissemination.acknowledgements import (
     Acknowledgement,
@@ -20,7 +22,7 @@ from consensus.effects import (
     ReportEvidence,
     SendTipCertificate,
 )
-from consensus.evidence import BatchEquivocation, clashes, guilty
+from consensus.evidence import AcknowledgementEquivocation, BatchEquivocation, clashes, guilty
 from consensus.quorum import is_quorum
 from consensus.validators import ValidatorSet
 
@@ -228,6 +230,33 @@ def test_only_the_first_acknowledgement_of_each_voter_is_wanted() -> None:
     assert ours.wants_acknowledgement(given[1])
     ours.receive_acknowledgement(CheckedAcknowledgement(given[1]))
     assert not ours.wants_acknowledgement(given[1])
+
+
+def test_who_acknowledges_another_batch_where_it_acknowledged_ours_is_convicted_once() -> None:
+    ours, own = lanes(me=A), batch(1)
+    given = {
+        v: CheckedAcknowledgement(Acknowledgement(A, 1, batch_digest(own), v, b"s" * 64)) for v in FOUR.powers
+    }
+    rival = {
+        v: CheckedAcknowledgement(replace(given[v], digest=batch_digest(batch(1, body=1)))) for v in given
+    }
+    assert not ours.wants_acknowledgement(rival[B]), "of a place where we made nothing"
+    ours.batch_cast(own, given[A])
+    assert not ours.wants_acknowledgement(rival[B]), "one alone proves nothing"
+    ours.receive_acknowledgement(given[B])
+    assert ours.wants_acknowledgement(rival[B])
+    found = ReportEvidence(AcknowledgementEquivocation(first=given[B], second=rival[B]))
+    assert ours.receive_acknowledgement(rival[B]) == [found]
+    assert clashes(found.evidence)
+    assert guilty(found.evidence) == B
+    assert not ours.wants_acknowledgement(CheckedAcknowledgement(replace(rival[B], digest=bytes(32))))
+    ours.receive_acknowledgement(given[C])
+    assert ours.uncertified() == []
+    assert ours.wants_acknowledgement(rival[C]), "a certificate holds what its voters gave"
+    assert not ours.wants_acknowledgement(given[C])
+    assert not ours.wants_acknowledgement(rival[D]), "it gave nothing else"
+    ours.commit((Tip(A, 1, batch_digest(own)),))
+    assert not ours.wants_acknowledgement(rival[C])
 
 
 def test_on_a_rival_of_what_was_acknowledged_nothing_is_until_a_quorum_vouches_for_it() -> None:

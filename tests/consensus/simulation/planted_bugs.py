@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from consensus import evidence, judgement, quorum, recent, replica
+from consensus import convictions, evidence, judgement, quorum, recent, replica
 from consensus.agreement import forwarding, height, own_votes, rounds, votekeeper
 from consensus.agreement.rounds import Facts, Fired, RoundState
 from consensus.agreement.timeouts import Timeouts
@@ -265,6 +265,17 @@ def a_rival_parent_is_acknowledged_upon(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(lanes.Lane, "vouched_below", lambda self, header: True)
 
 
+def an_acknowledgement_given_twice_convicts(patch: pytest.MonkeyPatch) -> None:
+    clashes, ours_given = evidence.clashes, lanes.Lanes._ours_given
+    of_acknowledgements = evidence.AcknowledgementEquivocation
+    patch.setattr(
+        convictions, "clashes", lambda piece: isinstance(piece, of_acknowledgements) or clashes(piece)
+    )
+    patch.setattr(
+        lanes.Lanes, "_ours_given", lambda self, rival: ours_given(self, replace(rival, digest=bytes(32)))
+    )
+
+
 def who_lags_is_told_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(recent.RecentHeights, "forward", lambda self, height: [])
     patch.setattr(recent.RecentHeights, "late_vote", lambda self, vote, link, now_ms: [])
@@ -281,7 +292,7 @@ BUGS = {
         Bug(strength_forgets_diverged, "locksmith", 43, (STRENGTH,)),
         Bug(lanes_are_not_chained, "orphan_author", 0, (AVAILABLE,)),
         Bug(a_third_acknowledges, "mixed", 0, (QUORUM,)),
-        Bug(polkas_are_not_forwarded, "mixed", 60, (LIVENESS,)),
+        Bug(polkas_are_not_forwarded, "mixed", 4, (LIVENESS,)),
         Bug(the_guard_forgets_the_lock, "locksmith", 46, (SIGNING, EVIDENCE)),
         Bug(a_vote_leaves_before_it_is_durable, "crashes", 5, (SIGNING, EVIDENCE)),
         Bug(an_unchecked_vote_takes_a_slot, "vote_flooder", 0, (EVIDENCE, AGREEMENT, LIVENESS)),
@@ -291,12 +302,13 @@ BUGS = {
         Bug(timeouts_never_grow, "slow_network", 1, (LIVENESS,)),
         Bug(tips_go_back, "invalid_values", 2, (VALIDITY, LIVES)),
         Bug(a_timeout_precommits_the_proposal, "failing_rounds", 0, (SIGNING, EVIDENCE, AGREEMENT)),
-        Bug(a_restart_forgets_acknowledgements, "mixed", 0, (SIGNING, EVIDENCE, ONE_DIGEST)),
+        Bug(a_restart_forgets_acknowledgements, "mixed", 7, (SIGNING, EVIDENCE, ONE_DIGEST)),
         Bug(a_root_is_taken_unseen, "invalid_values", 38, (VALIDITY,)),
         Bug(the_window_is_not_looked_at, "runaway_author", 0, (WINDOW,)),
         Bug(a_leaver_begins_its_lane_anew, "set_changes", 2, (SIGNING,)),
         Bug(a_proposal_is_kept_before_its_guard, "crash_storm", 44, (SIGNING, EVIDENCE)),
         Bug(a_rival_parent_is_acknowledged_upon, "changeling", 0, (AVAILABLE,)),
+        Bug(an_acknowledgement_given_twice_convicts, "double_acknowledger", 0, (EVIDENCE,)),
         Bug(who_lags_is_told_nothing, "partitions", 0, (LIVENESS,)),
     )
 }

@@ -11,7 +11,7 @@ MIXED = load("mixed")
 SEEDS_MAX = 100
 LOCKS = {"line_22 prevotes nil: locked", "line_28 prevotes nil: locked", "line_36 leaves an older lock"}
 """Locks are seldom met again in mixed, and in locksmith all the time."""
-RARE = {"evidence: AcknowledgementEquivocation", "recovery: SendEvidence"}
+RARE = {"recovery: SendEvidence"}
 """For `simulate --seeds 0..999 --probes`; too rare for a test."""
 
 
