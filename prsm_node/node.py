@@ -319,8 +319,7 @@ class Node:
         self._recovering = False
         for name, handler in self.inbound.handlers().items():
             self.links.handle(Kind[name], _by_number(handler))
-        self.links.handle(Kind.TRANSACTIONS, _by_number(self.intake.take))
-        self.routes.take_with(self.intake)
+        self.routes.take_with(self.intake, self.links)
         self.links.watch(self._link_up)
 
     def _link_up(self, link: Link) -> None:

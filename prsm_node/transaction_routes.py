@@ -8,6 +8,7 @@ from prsm_node.ledger.transactions import TRANSACTION_BYTES_MAX
 from prsm_node.mempool.intake import Intake
 from prsm_node.network.gossip import Gossiper
 from prsm_node.network.link import Link
+from prsm_node.network.links import Links
 from prsm_node.peer_outbox import PeerOutbox
 from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.kinds import Kind
@@ -24,8 +25,11 @@ class TransactionRoutes:
         self._outbox = outbox
         self._gossip = gossip
 
-    def take_with(self, intake: Intake) -> None:
-        """Give `intake` what others gossip."""
+    def take_with(self, intake: Intake, links: Links) -> None:
+        """Give `intake` what others send to this node's lane, and what they gossip."""
+
+        def handed(link: Link, raws: list[bytes], _: list[bytes]) -> None:
+            intake.take(link.number, raws, by=link.validator)
 
         def gossiped(link: Link, body: bytes) -> bool | None:
             """Take transactions whose lane's author their node has no link to. They go on once they are
@@ -42,6 +46,7 @@ class TransactionRoutes:
             )
             return None
 
+        links.handle(Kind.TRANSACTIONS, handed)
         self._gossip.subscribe(TRANSACTIONS, gossiped)
 
     def forward(self, author: bytes, raws: list[bytes]) -> bool:

@@ -28,6 +28,7 @@ def _nothing() -> None:
 class _Taken(NamedTuple):
     link: int
     raws: list[bytes]
+    by: bytes | None
     admitted: Callable[[], None]
     no_room: Callable[[], None]
 
@@ -55,16 +56,17 @@ class Intake:
         raws: Sequence[bytes],
         admitted: Callable[[], None] = _nothing,
         no_room: Callable[[], None] = _nothing,
+        by: bytes | None = None,
     ) -> None:
         """Queue them; `admitted` is called once if one of them was new and good, and none was bad, `no_room`
-        if one was not judged, here or in this link's share."""
+        if one was not judged, here or in this link's share; `by` as in Mempool.submit."""
         size = sum(map(len, raws))
         if self._bytes + size > INTAKE_BYTES:
             self.dropped += len(raws)
             no_room()
             return
         try:
-            self._send.send_nowait(_Taken(link, list(raws), admitted, no_room))
+            self._send.send_nowait(_Taken(link, list(raws), by, admitted, no_room))
             self._bytes += size
         except trio.WouldBlock:
             self.dropped += len(raws)
@@ -77,9 +79,9 @@ class Intake:
                 nursery.start_soon(self._admit)
 
     async def _admit(self) -> None:
-        async for link, raws, admitted, no_room in self._receive:
+        async for link, raws, by, admitted, no_room in self._receive:
             try:
-                admissions = await self._mempool.submit(raws, link)
+                admissions = await self._mempool.submit(raws, link, by)
             finally:
                 self._bytes -= sum(map(len, raws))
             self._checked(link, sum(admission.reason in CHECKED for admission in admissions))

@@ -1,7 +1,7 @@
 """Which lane a sender's transactions go to: the first of its ranking whose author can be reached.
 
-Most often all nodes see the same authors gone, and agree. An author that only this node has no link to gets
-the transactions through the next one, in whose ranking it still comes first.
+Most often all nodes see the same authors gone, and agree. Where they do not, a sender's transactions are in
+two lanes, and a later nonce waits for the earlier one.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +21,7 @@ class LaneChoice:
 
     def __init__(self, me: bytes | None, powers: Powers, linked: Callable[[bytes], bool]) -> None:
         self.powers = powers
+        self.members = frozenset(key for key, _ in powers)
         self._me = me
         self._linked = linked
         self._unlinked: frozenset[bytes] = frozenset()
@@ -32,6 +33,7 @@ class LaneChoice:
         if powers is self.powers or powers == self.powers:
             return False
         self.powers = powers
+        self.members = frozenset(key for key, _ in powers)
         self._ranks.clear()
         return True
 

@@ -42,8 +42,8 @@ class Sender:
         "ranks",
         "released",
         "reserved",
+        "sealed",
         "shift",
-        "timed",
         "turning",
     )
 
@@ -52,15 +52,16 @@ class Sender:
         self.base = base
         self.next = base
         self.released = base
+        self.sealed = base
+        """Batches of this node's own lane hold what is below: they stay until they are ordered."""
         self.entries: dict[int, Entry] = {}
         self.reserved = 0
         self.ranks: tuple[bytes, ...] = ()
         self.shift = 0
-        """How often its transactions were handed on to the next lane."""
+        """Where in `ranks` its lane is, counted on when all of them were tried."""
         self.lane: bytes | None = None
         self.moved_ms = now_ms
         """When it was last given to a lane, or had a transaction executed."""
-        self.timed = False
         self.turning = False
 
 
@@ -125,18 +126,16 @@ class Pending:
         return True
 
     def move(self, sender: Sender, lane: bytes | None, now_ms: int) -> bool:
-        """Give all that the sender has waiting to another lane, in the order of nonces."""
-        self.recall(sender)
-        sender.lane = lane
-        sender.moved_ms = now_ms
-        return self.release(sender, now_ms)
-
-    def recall(self, sender: Sender) -> None:
-        """Take back what was released, as if it had gone nowhere."""
+        """Give all that the sender has waiting to another lane, in the order of nonces; to this node's own
+        what its batches do not hold yet."""
         if sender.lane == self._mine:
             for nonce in range(sender.next, sender.released):
                 self._clock.removed(len(sender.entries[nonce].raw))
-        sender.next = sender.released = sender.base
+        first = sender.base if lane != self._mine else max(sender.base, sender.sealed)
+        sender.next = sender.released = first
+        sender.lane = lane
+        sender.moved_ms = now_ms
+        return self.release(sender, now_ms)
 
     def spend(self, sender: Sender, base: int, now_ms: int) -> None:
         """The account's nonce is now `base`: what lies below is executed or superseded."""
@@ -187,6 +186,7 @@ class Pending:
                 turns.appendleft(sender)
                 break
             sender.next += 1
+            sender.sealed = sender.next
             size += len(raw) + 3
             taken.append(entry)
             if sender.next < sender.released:

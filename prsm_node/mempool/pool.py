@@ -2,10 +2,10 @@
 
 Cheap checks come before signature checks, and a duplicate costs one hash. Nothing is reserved before the
 signature holds, or anybody could block a sender's nonces. pending.py keeps the books, batching.py says when a
-batch closes, bodies.py checks the batches of others.
+batch closes, hand_over.py when a sender goes to another lane, bodies.py checks the batches of others.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
@@ -21,7 +21,8 @@ from prsm_node.ledger.transactions import (
 from prsm_node.mempool.admission import Admission, LedgerView, Limits, Reason
 from prsm_node.mempool.batching import CLOSE_BYTES, CLOSE_MS, PATIENCE_MS, BatchClock, Sealed
 from prsm_node.mempool.bodies import BodyVerdict, VerifiedCache, check_body
-from prsm_node.mempool.lane_choice import LaneChoice, Powers
+from prsm_node.mempool.hand_over import HandOver
+from prsm_node.mempool.lane_choice import Powers
 from prsm_node.mempool.pending import Entry, Pending, Sender
 from prsm_node.verification.verifier import Verifier
 
@@ -67,21 +68,18 @@ class Mempool:
         self._me = me
         self._ledger = ledger
         self._verifier = verifier
-        self._lanes = lanes
-        self._choice = LaneChoice(me, lanes(), linked)
         self._forward = forward
         self._limits = limits
         self._now_ms = now_ms
         self._clock = BatchClock()
         self._pending = Pending(me, self._clock)
+        self._hand_over = HandOver(me, self._pending, lanes, linked, limits)
         self._verified = VerifiedCache()
         self._checking: set[bytes] = set()
         self._checking_bytes = 0
         self._checking_of: Counter[int] = Counter()
-        self._timed: deque[tuple[int, Sender]] = deque()
         self._wake = trio.Event()
         self._reasons = [0] * len(Reason)
-        self._handed_over = self._expired = 0
 
     def stats(self) -> MempoolStats:
         return MempoolStats(
@@ -91,8 +89,8 @@ class Mempool:
             ready_bytes=self._clock.ready_bytes,
             checking=len(self._checking),
             admissions={reason.name.lower(): self._reasons[reason] for reason in Reason},
-            handed_over=self._handed_over,
-            expired=self._expired,
+            handed_over=self._hand_over.handed_over,
+            expired=self._hand_over.expired,
         )
 
     def pending(self, digest: bytes) -> bytes | None:
@@ -107,8 +105,9 @@ class Mempool:
             nonce += 1
         return nonce
 
-    async def submit(self, raws: Sequence[bytes], source: int) -> list[Admission]:
-        """Admit or refuse each, with a reason. `source` is a link's number, or 0 for this node's own api.
+    async def submit(self, raws: Sequence[bytes], source: int, by: bytes | None = None) -> list[Admission]:
+        """Admit or refuse each, with a reason. `source` is a link's number, or 0 for this node's own api;
+        `by` is the key of the validator, if it is one, that sent them to this node's lane.
 
         Cancelling refuses what was not answered yet.
         """
@@ -118,6 +117,8 @@ class Mempool:
             digest = sha256(raw).digest()
             reason = self._cheap(raw, digest, source, checked, len(answers))
             answers.append(None if reason is None else self._answer(digest, reason))
+            if by is not None and (known := self._pending.by_hash.get(digest)) is not None:
+                self._hand_over.handed(known.sender, by, self._now_ms())
         if checked:
             try:
                 results = await self._verifier.check([raw for _, raw, _, _ in checked])
@@ -128,7 +129,8 @@ class Mempool:
                 self._checking_of[source] -= len(checked)
                 if not self._checking_of[source]:
                     del self._checking_of[source]
-            self._admit_all(checked, results, source, answers)
+            self._admit_all(checked, results, source, by, answers)
+        self._announce()
         return [answer for answer in answers if answer is not None]
 
     def _answer(self, digest: bytes, reason: Reason) -> Admission:
@@ -200,11 +202,11 @@ class Mempool:
         checked: list[tuple[int, bytes, bytes, Transaction]],
         results: bytes,
         source: int,
+        by: bytes | None,
         answers: list[Admission | None],
     ) -> None:
         now_ms = self._now_ms()
         pending = self._pending
-        ready = False
         for (place, raw, digest, transaction), good in zip(checked, results, strict=True):
             if not good:
                 answers[place] = self._answer(digest, Reason.WRONG_SIGNATURE)
@@ -218,20 +220,16 @@ class Mempool:
                 if sender is None:
                     sender = self._new_sender(transaction.sender, now_ms)
                 pending.add(Entry(sender, raw, digest, transaction.nonce, _cost(transaction), source, now_ms))
-                ready |= pending.release(sender, now_ms)
-                if not sender.timed:
-                    sender.timed = True
-                    self._timed.append((now_ms + self._limits.hand_over_ms, sender))
+                if by is not None:
+                    self._hand_over.handed(sender, by, now_ms)
+                pending.release(sender, now_ms)
                 reason = Reason.ACCEPTED
             answers[place] = self._answer(digest, reason)
-        if ready:
-            self._announce()
 
     def _new_sender(self, address: bytes, now_ms: int) -> Sender:
         account = self._ledger.account(address)
         sender = Sender(address, account.nonce if account is not None else 0, now_ms)
-        sender.ranks = self._choice.ranks(address)
-        sender.shift, sender.lane = self._choice.lane(sender.ranks, 0)
+        self._hand_over.begin(sender)
         self._pending.senders[address] = sender
         return sender
 
@@ -331,69 +329,14 @@ class Mempool:
             again.update((entry.hash, entry) for entry in entries)
 
     def tick(self) -> None:
-        """Follow a new validator set, hand over what no lane carries, drop what waits for a gap too long."""
-        now_ms = self._now_ms()
-        self._follow_set(now_ms)
-        self._leave_the_gone(now_ms)
-        while self._timed and self._timed[0][0] <= now_ms:
-            _, sender = self._timed.popleft()
-            if sender.entries:
-                self._look_after(sender, now_ms)
-            if sender.entries:
-                self._timed.append((now_ms + self._limits.hand_over_ms, sender))
-            else:
-                sender.timed = False
+        """Look after what waits too long (hand_over.py)."""
+        self._hand_over.tick(self._now_ms())
         self._announce()
-
-    def _look_after(self, sender: Sender, now_ms: int) -> None:
-        oldest = sender.entries.get(sender.base)
-        if oldest is None:
-            waited_ms = now_ms - max((entry.since_ms for entry in sender.entries.values()), default=now_ms)
-            if waited_ms >= self._limits.expire_ms:
-                self._expired += self._pending.drop_all(sender)
-        elif not oldest.seen and now_ms - max(sender.moved_ms, oldest.since_ms) >= self._limits.hand_over_ms:
-            sender.shift += 1
-            self._hand_over(sender, now_ms)
-
-    def _hand_over(self, sender: Sender, now_ms: int) -> None:
-        sender.shift, lane = self._choice.lane(sender.ranks, sender.shift)
-        self._handed_over += 1
-        self._pending.move(sender, lane, now_ms)
 
     def author_linked(self, author: bytes) -> None:
-        """Send a lane's author, whose link was made (anew), what waits for it: what was on its way when the
-        link before went did not arrive."""
-        for sender in self._pending.senders.values():
-            oldest = sender.entries.get(sender.base)
-            if sender.lane == author and author != self._me and oldest is not None and not oldest.seen:
-                self._pending.move(sender, author, self._now_ms())
+        """A link to this validator was made (anew)."""
+        self._hand_over.author_linked(author, self._now_ms())
         self._announce()
-
-    def _leave_the_gone(self, now_ms: int) -> None:
-        """Hand over at once what waits for authors that are gone."""
-        gone = self._choice.gone()
-        if not gone:
-            return
-        for sender in list(self._pending.senders.values()):
-            oldest = sender.entries.get(sender.base)
-            if sender.lane in gone and oldest is not None and not oldest.seen:
-                self._hand_over(sender, now_ms)
-
-    def _follow_set(self, now_ms: int) -> None:
-        powers = self._lanes()
-        if not self._choice.follow(powers):
-            return
-        members = {key for key, _ in powers}
-        for sender in self._pending.senders.values():
-            if sender.lane not in members:
-                # What a closed lane's batches hold is not ordered any more, certified or not.
-                for entry in sender.entries.values():
-                    entry.seen = False
-            sender.ranks = self._choice.ranks(sender.address)
-            sender.shift = 0
-            lane = sender.ranks[0] if sender.ranks else None
-            if lane != sender.lane:
-                self._pending.move(sender, lane, now_ms)
 
 
 def _cost(transaction: Transaction) -> int:

@@ -191,6 +191,73 @@ async def test_an_author_that_is_linked_again_is_sent_what_waits_for_it() -> Non
     assert node.pool.stats().handed_over == 0
 
 
+async def test_it_is_sent_that_too_whose_predecessor_a_certified_batch_holds() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[1])
+    await node.pool.submit([raw(theirs, 0), raw(theirs, 1)], 0)
+    node.pool.flush_forwards()
+    node.pool.certified([transaction_hash(raw(theirs, 0))])
+    node.forwarded.clear()
+    node.pool.author_linked(KEYS[1])
+    node.pool.flush_forwards()
+    assert raw(theirs, 1) in carried_by(node, KEYS[1]), "the link that went may have held it"
+
+
+async def test_what_a_validator_hands_over_is_carried_here_whatever_lane_it_would_have() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[1])
+    await node.pool.submit([raw(theirs, 0)], 7, by=KEYS[1])
+    node.pool.flush_forwards()
+    assert node.sealed() == [raw(theirs, 0)]
+    assert not node.forwarded, "or two that differ would send it to and fro"
+
+
+async def test_what_was_sent_on_and_comes_back_is_carried_here() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[1])
+    await node.pool.submit([raw(theirs, 0), raw(theirs, 1)], 0)
+    node.pool.flush_forwards()
+    assert [author for author, _ in node.forwarded] == [KEYS[1]]
+    (answer,) = await node.pool.submit([raw(theirs, 0)], 7, by=KEYS[2])
+    assert not answer.accepted
+    assert node.sealed() == [raw(theirs, 0), raw(theirs, 1)]
+
+
+async def test_who_is_no_validator_chooses_no_lane() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[1])
+    await node.pool.submit([raw(theirs, 0)], 7, by=bytes(32))
+    await node.pool.submit([raw(theirs, 1)], 8)
+    node.pool.flush_forwards()
+    assert not node.sealed()
+    assert node.forwarded == [(KEYS[1], [raw(theirs, 0), raw(theirs, 1)])]
+
+
+async def test_what_my_batches_hold_is_not_sealed_again_when_it_comes_back_to_my_lane() -> None:
+    node = Node()
+    mine = sender_of(ME)
+    await node.pool.submit([raw(mine, 0)], 0)
+    assert node.sealed() == [raw(mine, 0)]
+    node.pass_time(1_000)
+    assert [raws for _, raws in node.forwarded] == [[raw(mine, 0)]]
+    await node.pool.submit([raw(mine, 1)], 7, by=KEYS[2])
+    assert node.sealed() == [raw(mine, 1)], "a batch stays until it is ordered"
+
+
+async def test_a_lane_is_given_up_as_soon_as_it_was_silent_for_long_enough() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[1])
+    await node.pool.submit([raw(theirs, 0)], 0)
+    node.pass_time(900)
+    node.ledger.account(theirs).nonce = 1
+    await node.pool.submit([raw(theirs, 1)], 0)
+    node.pool.executed(1, [(transaction_hash(raw(theirs, 0)), theirs, 0)])
+    node.pass_time(900)
+    assert node.pool.stats().handed_over == 0
+    node.pass_time(100)
+    assert node.pool.stats().handed_over == 1, "a second after its lane moved last"
+
+
 async def test_without_a_quorum_in_reach_nothing_is_handed_over() -> None:
     node = Node()
     await node.pool.submit([raw(sender_of(KEYS[1]), 0)], 0)
