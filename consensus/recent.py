@@ -64,7 +64,8 @@ class RecentHeights:
             wanted = decided.is_strengthened_by(vote) or decided.keeper.would_convict(vote)
             return [CheckVotes((vote,))] if wanted else []
         # It was sent again, or it is old: its sender lags (Agreement 2).
-        if now_ms - self._answered.get(link, -ANSWER_EVERY_MS) < ANSWER_EVERY_MS:
+        # A clock that was ahead and is set back would keep the link waiting until it is there again.
+        if 0 <= now_ms - self._answered.get(link, -ANSWER_EVERY_MS) < ANSWER_EVERY_MS:
             return []
         if len(self._answered) >= LINKS_MAX:
             self._answered.clear()
