@@ -163,6 +163,10 @@ class Executor:
         serves."""
         if certificate.height <= self.mark.height:
             self._state.replace_commit(certificate.height, certificate)
+            return
+        for index, (block, _, position) in enumerate(self._decided):
+            if block.height == certificate.height:
+                self._decided[index] = (block, certificate, position)
 
     async def run(self) -> None:
         """Own execution and commits. Raise StorageError where the state can't be kept."""
@@ -174,11 +178,11 @@ class Executor:
                     await self._speculate()
                     await self._more.wait()
                     self._more = trio.Event()
-                block, certificate, _ = self._decided[0]
-                batches = await self._gather(block)
+                batches = await self._gather(self._decided[0][0])
                 if self._state.overloaded:
                     await self.commit()
-                self._decided.popleft()
+                # Only here: its certificate may have grown meanwhile.
+                block, certificate, _ = self._decided.popleft()
                 self._execute(block, certificate, batches)
                 if self._snapshots is not None and self._snapshots.due(block.height):
                     await self.commit()

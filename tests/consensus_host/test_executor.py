@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from consensus.blocks import Block, Tip, block_digest
-from consensus.certificates import CheckedCertificate
+from consensus.certificates import CertificateVote, CheckedCertificate
 from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_digest
 from consensus.inputs import BlockExecuted
 from consensus.validators import ValidatorSet
@@ -143,3 +143,24 @@ async def test_a_block_whose_batches_are_not_at_hand_is_asked_for_and_waits_for_
         node.block_of(BODY)
         await node.decide(block)
         assert node.told == ["executed 1", "final 1"]
+
+
+async def test_a_commit_that_grows_while_its_block_waits_for_a_batch_is_kept_with_what_it_grew_by(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as node:
+        block = node.block_of(BODY, at_hand=False)
+        await node.decide(block)
+        commit = commit_of(1, block_digest(block))
+        for voters in (3, 4):
+            commit = msgspec.structs.replace(
+                commit, votes=tuple(CertificateVote(bytes([i]) * 32, 0, b"s" * 64) for i in range(voters))
+            )
+            node.executor.strengthen(CheckedCertificate(commit))
+        assert node.state.height == 0
+        node.block_of(BODY)
+        await trio.testing.wait_all_tasks_blocked()
+        assert node.told == ["executed 1", "final 1"]
+        stored = node.state.block(1)
+        assert stored is not None
+        assert stored.commit == commit
