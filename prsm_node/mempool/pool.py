@@ -117,8 +117,10 @@ class Mempool:
             digest = sha256(raw).digest()
             reason = self._cheap(raw, digest, source, checked, len(answers))
             answers.append(None if reason is None else self._answer(digest, reason))
-            if by is not None and (known := self._pending.by_hash.get(digest)) is not None:
-                self._hand_over.handed(known.sender, by, self._now_ms())
+            if reason is Reason.DUPLICATE and by is not None:
+                known = self._pending.by_hash.get(digest)
+                if known is not None:
+                    self._hand_over.handed(known.sender, by, self._now_ms())
         if checked:
             try:
                 results = await self._verifier.check([raw for _, raw, _, _ in checked])
