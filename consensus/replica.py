@@ -133,7 +133,9 @@ class Replica:
             return False
         if validators.proposer(proposal.height, proposal.round) != proposal.proposer:
             return False
-        return proposal.round <= ROUNDS_AHEAD if ahead else self._open.wants_proposal(proposal)
+        if ahead:
+            return proposal.round <= ROUNDS_AHEAD and self._early.wants_proposal(proposal)
+        return self._open.wants_proposal(proposal)
 
     def stands(self, proposal: Proposal) -> bool:
         """Whether a quorum stands for its value, or we hold to it: then the block is wanted from any
