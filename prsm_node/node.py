@@ -350,6 +350,7 @@ class Node:
         if self._recovering:
             return
         self.mempool.executed(happened.height, ((b"", s, nonce - 1) for s, nonce in execution.nonces.items()))
+        self.mempool.ahead(execution.ahead)
         self.host.feed(happened)
         self.author.wake()
         self.chain.grown()

@@ -170,6 +170,22 @@ class Pending:
         self.senders.pop(sender.address, None)
         return dropped
 
+    def shed(self, sender: Sender, balance: int) -> int:
+        """Forget the last nonces of a sender whose balance does not cover all that it has waiting; return how
+        many."""
+        entries = sender.entries
+        before = len(entries)
+        for nonce in sorted(entries, reverse=True):
+            if sender.reserved <= balance:
+                break
+            self._forget(entries.pop(nonce))
+            sender.next = min(sender.next, nonce)
+            sender.released = min(sender.released, nonce)
+            sender.sealed = min(sender.sealed, nonce)
+        if not entries:
+            self.senders.pop(sender.address, None)
+        return before - len(entries)
+
     def take(self, bytes_max: int) -> list[Entry]:
         """Return transactions of this lane, one a sender and turn, nonces in order."""
         taken: list[Entry] = []

@@ -47,6 +47,8 @@ class MempoolStats(msgspec.Struct, frozen=True):
     """By reason, since the start."""
     handed_over: int
     expired: int
+    unpayable: int
+    """Dropped, as `expired` are: the sender's balance covers them no more."""
 
 
 class Mempool:
@@ -80,6 +82,7 @@ class Mempool:
         self._checking_of: Counter[int] = Counter()
         self._wake = trio.Event()
         self._reasons = [0] * len(Reason)
+        self._unpayable = 0
 
     def stats(self) -> MempoolStats:
         return MempoolStats(
@@ -91,6 +94,7 @@ class Mempool:
             admissions={reason.name.lower(): self._reasons[reason] for reason in Reason},
             handed_over=self._hand_over.handed_over,
             expired=self._hand_over.expired,
+            unpayable=self._unpayable,
         )
 
     def pending(self, digest: bytes) -> bytes | None:
@@ -289,7 +293,25 @@ class Mempool:
             sender = senders.get(address)
             if sender is not None:
                 spend(sender, nonce + 1, now_ms)
+                self._shed(sender)
         self._announce()
+
+    def _shed(self, sender: Sender) -> None:
+        """Drop what its sender can pay no more, since another transaction than the one that waited here took
+        its nonce: every lane refuses it, and nothing else would ever end its waiting."""
+        if sender.entries:
+            account = self._ledger.account(sender.address)
+            balance = account.balance if account is not None else 0
+            if sender.reserved > balance:
+                self._unpayable += self._pending.shed(sender, balance)
+
+    def ahead(self, hashes: Iterable[bytes]) -> None:
+        """A block ordered these before what they follow and executed none: no batch holds them any more."""
+        for digest in hashes:
+            entry = self._pending.by_hash.get(digest)
+            if entry is not None:
+                entry.seen = False
+                entry.sender.sealed = min(entry.sender.sealed, entry.nonce)
 
     async def run(self) -> None:
         """Own forwarding, hand-overs and expiry. Cancelling loses nothing that is kept."""

@@ -3,7 +3,7 @@
 import msgspec
 
 from prsm_node.ledger.execution import Executed
-from prsm_node.ledger.outcomes import FIRST_UNCHARGED, Receipt
+from prsm_node.ledger.outcomes import FIRST_UNCHARGED, Outcome, Receipt
 
 
 class Execution(msgspec.Struct, frozen=True):
@@ -25,6 +25,15 @@ class Execution(msgspec.Struct, frozen=True):
     def charged(self) -> int:
         """How many paid their fee, hence have a receipt for good."""
         return sum(1 for outcome in self.executed.outcomes if outcome < FIRST_UNCHARGED)
+
+    @property
+    def ahead(self) -> list[bytes]:
+        """The hashes of those whose predecessors were missing, which may be ordered again."""
+        executed = self.executed
+        if Outcome.NONCE_AHEAD not in executed.outcomes:
+            return []
+        pairs = zip(executed.hashes, executed.outcomes, strict=True)
+        return [digest for digest, outcome in pairs if outcome == Outcome.NONCE_AHEAD]
 
     @property
     def receipts(self) -> list[Receipt]:

@@ -169,6 +169,49 @@ async def test_two_at_once_cannot_spend_one_balance() -> None:
     assert answers == [Reason.ACCEPTED, Reason.OVERDRAWN]
 
 
+async def test_what_its_sender_can_pay_no_more_makes_room() -> None:
+    """Another node was given another transaction of the first nonce, which took all: what waits here would
+    be refused by every lane, and hold its place for ever."""
+    desk = Desk()
+    account = desk.ledger.accounts[address(1)] = Account(100 * FEE)
+    waiting = [raw(1, nonce) for nonce in range(20)]
+    assert await desk.reasons(*waiting) == [Reason.ACCEPTED] * 20
+    account.nonce, account.balance = 1, 3 * FEE
+    desk.pool.executed(1, [(b"", address(1), 0)])
+    assert desk.pool.stats().items == 2, "1 and 2 can be paid, with their amounts, and the rest not"
+    assert desk.pool.stats().unpayable == 17
+    check_books(desk)
+    sealed = desk.pool.seal()
+    assert sealed is not None
+    assert msgspec.msgpack.decode(sealed.body) == waiting[1:3]
+    account.nonce, account.balance = 3, 0
+    desk.pool.executed(2, [(b"", address(1), 2)])
+    check_books(desk)
+    account.balance = 2 * FEE
+    assert await desk.reasons(waiting[3]) == [Reason.ACCEPTED], "it is paid for again"
+    sealed = desk.pool.seal()
+    assert sealed is not None
+    assert msgspec.msgpack.decode(sealed.body) == [waiting[3]]
+
+
+async def test_what_was_sealed_and_can_be_paid_no_more_is_sealed_anew_when_it_comes_again() -> None:
+    desk = Desk()
+    account = desk.ledger.accounts[address(1)] = Account(100 * FEE)
+    waiting = [raw(1, nonce) for nonce in range(3)]
+    await desk.reasons(*waiting)
+    assert desk.pool.seal() is not None
+    account.nonce, account.balance = 1, 2 * FEE
+    desk.pool.executed(1, [(b"", address(1), 0)])
+    check_books(desk)
+    assert desk.pool.stats().items == 1
+    account.balance = 5 * FEE
+    assert await desk.reasons(waiting[2]) == [Reason.ACCEPTED]
+    sealed = desk.pool.seal()
+    assert sealed is not None
+    assert msgspec.msgpack.decode(sealed.body) == [waiting[2]]
+    check_books(desk)
+
+
 async def test_cancelling_a_submission_leaves_no_trace() -> None:
     desk = Desk()
     desk.ledger.accounts[address(1)] = Account(10**9)

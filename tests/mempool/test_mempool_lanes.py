@@ -258,6 +258,35 @@ async def test_a_lane_is_given_up_as_soon_as_it_was_silent_for_long_enough() -> 
     assert node.pool.stats().handed_over == 1, "a second after its lane moved last"
 
 
+async def test_what_a_faulty_author_had_ordered_too_early_goes_on_to_a_lane_that_carries_it() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[1])
+    later = raw(theirs, 1)
+    await node.pool.submit([raw(theirs, 0), later], 0)
+    node.pool.flush_forwards()
+    node.pool.certified([transaction_hash(later)])
+    node.pool.ahead([transaction_hash(later)])
+    node.ledger.account(theirs).nonce = 1
+    node.pool.executed(1, [(b"", theirs, 0)])
+    node.forwarded.clear()
+    node.pass_time(1_000)
+    assert node.pool.stats().handed_over == 1, "its block is past, and no batch holds it"
+
+
+async def test_what_was_ordered_too_early_out_of_my_own_batch_is_sealed_again() -> None:
+    node = Node()
+    node.powers = [(ME, 1)]
+    mine = sender_of(ME)
+    node.pool.tick()
+    await node.pool.submit([raw(mine, 0), raw(mine, 1)], 0)
+    assert node.sealed() == [raw(mine, 0), raw(mine, 1)]
+    node.pool.ahead([transaction_hash(raw(mine, 1))])
+    node.ledger.account(mine).nonce = 1
+    node.pool.executed(1, [(b"", mine, 0)])
+    node.pass_time(1_000)
+    assert node.sealed() == [raw(mine, 1)]
+
+
 async def test_without_a_quorum_in_reach_nothing_is_handed_over() -> None:
     node = Node()
     await node.pool.submit([raw(sender_of(KEYS[1]), 0)], 0)
