@@ -1,6 +1,5 @@
 """The process of one node: its lock, keys, logs and signals, and the socket by which commands reach it."""
 
-import gc
 import signal
 import sys
 from contextlib import closing
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 import trio
 
-from prsm_node import daemon_lock, snapshot_start
+from prsm_node import daemon_lock, garbage, snapshot_start
 from prsm_node.config import Config
 from prsm_node.control import methods, server
 from prsm_node.control.server import Handlers
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger("daemon")
 
 SWITCH_INTERVAL_S = 0.0005
-# A thousand transactions in flight are tens of thousands of objects that soon die by reference count alone.
-GC_THRESHOLDS = (50_000, 20, 50)
 
 
 async def run(home: Home, config: Config, passphrase: Passphrase) -> None:
@@ -54,7 +51,8 @@ async def run(home: Home, config: Config, passphrase: Passphrase) -> None:
                 await nursery.start(server.serve, home.socket, methods.handlers(view))
                 lock.announce(view.listen, datetime.now(UTC))
                 nursery.start_soon(show, view.progress)
-                _set_start_up_aside()
+                garbage.set_start_up_aside()
+                nursery.start_soon(garbage.collect)
                 task_status.started()
 
         async with trio.open_nursery() as nursery:
@@ -89,10 +87,3 @@ async def _end_on_signal(node: Stoppable, scope: trio.CancelScope) -> None:
             log.info("stopping", signal=signal.Signals(number).name)
             if not node.stop():
                 scope.cancel()
-
-
-def _set_start_up_aside() -> None:
-    """What start-up made, libp2p's 80 MB above all, is never garbage: collections pass it by."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
