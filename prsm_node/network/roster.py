@@ -5,7 +5,8 @@ a node replaces the links of its earlier one. Who keeps a place among strangers 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,8 +14,11 @@ from prsm_node.network.groups import group_of_host
 from prsm_node.network.link import Link
 from prsm_node.network.slots import Holder, gives_way, reserved
 
-# Links whose node is remembered, those that ended among them: who hangs up is not rid of its faults.
+# Links whose node is remembered, those that ended among them: who hangs up is not rid of its faults. Those
+# that are up are remembered besides.
 KEYS_MAX = 1_024
+
+Key = TypeVar("Key")
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -100,12 +104,10 @@ class Roster:
         self._up[link.node_key] = link
         self._numbers[link.number] = link
         self._keys[link.number] = link.node_key
-        if len(self._keys) > KEYS_MAX:
-            self._keys.popitem(last=False)
+        _bound(self._keys, self._numbers)
         self._seen[link.node_key] = Seen(link.host, link.validator)
         self._seen.move_to_end(link.node_key)
-        if len(self._seen) > KEYS_MAX:
-            self._seen.popitem(last=False)
+        _bound(self._seen, self._up)
         return True
 
     def remove(self, link: Link) -> None:
@@ -149,6 +151,15 @@ class Roster:
         other.close("no room")
         self.remove(other)
         return True
+
+
+def _bound(remembered: OrderedDict[Key, Any], up: Mapping[Key, Link]) -> None:
+    """Forget the oldest that is linked no more: a crowd that comes and goes is not to change who a peer that
+    stays is known as."""
+    if len(remembered) > KEYS_MAX:
+        oldest = next((key for key in remembered if key not in up), None)
+        if oldest is not None:
+            del remembered[oldest]
 
 
 def _holder(link: Link) -> Holder:

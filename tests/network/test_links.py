@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from prsm_node.errors import OperatorError
+from prsm_node.network import roster
 from prsm_node.network.asking import ANSWERS_AT_ONCE, Busy, NotFound, PeerFault
 from prsm_node.network.link import Link
 from prsm_node.network.links import Links
@@ -387,6 +388,25 @@ async def test_links_are_limited_and_a_needed_one_still_gets_in() -> None:
         await until(member.links.links)
         await until(lambda: node.links.links_of_validator(validator.public))
         assert len(node.links.links()) == 1
+
+
+async def test_a_crowd_that_comes_and_goes_has_nobody_forgotten_who_is_linked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who is not known as a validator pays out of what all strangers share, and is banned as one; and who is
+    not known by its link's number is charged nothing."""
+    monkeypatch.setattr(roster, "KEYS_MAX", 2)
+    async with running() as nursery:
+        validator = key(100)
+        node = await start(nursery, 1, config(), privileged=lambda claimed: claimed == validator.public)
+        member = await start(nursery, 2, config(*node.addresses), validator_session=Session(validator))
+        await until(lambda: len(node.up) == 1)
+        for index in (3, 4, 5):
+            await start(nursery, index, config(*node.addresses))
+        await until(lambda: len(node.up) == 4)
+        known, numbers = node.links._roster, [link.number for link in node.up]
+        assert known.validated(member.links.node_key) == validator.public
+        assert [node.links.key_of(number) for number in numbers] == [link.node_key for link in node.up]
 
 
 async def test_a_crowd_that_came_leaves_room_for_those_that_we_dial() -> None:
