@@ -8,6 +8,7 @@ import trio
 from consensus.dissemination.rendezvous import ranking
 from prsm_node.ledger.transactions import Transfer, transaction_hash, unsigned_bytes, with_signature
 from prsm_node.mempool.admission import Limits
+from prsm_node.mempool.hand_over import CHOSEN_BURST
 from prsm_node.mempool.pool import Mempool
 
 KEYS = [bytes([number]) * 32 for number in range(1, 5)]
@@ -231,6 +232,22 @@ async def test_who_is_no_validator_chooses_no_lane() -> None:
     node.pool.flush_forwards()
     assert not node.sealed()
     assert node.forwarded == [(KEYS[1], [raw(theirs, 0), raw(theirs, 1)])]
+
+
+async def test_a_faulty_validator_has_not_all_that_other_lanes_hold_ordered_here_again() -> None:
+    node = Node()
+    found = (b"\x01" + number.to_bytes(32, "big") for number in range(20_000))
+    ranked = ((address, ranking(address, [(key, 1) for key in KEYS])[0]) for address in found)
+    others = [address for address, first in ranked if first == KEYS[1]]
+    raws = [raw(address, 0) for address in others[: 2 * CHOSEN_BURST]]
+    assert len(raws) == 2 * CHOSEN_BURST
+    await node.pool.submit(raws, 7, by=KEYS[2])
+    sealed: list[bytes] = []
+    while more := node.sealed():
+        sealed += more
+    assert len(sealed) == CHOSEN_BURST
+    await node.pool.submit([raw(others[-1], 0)], 8, by=KEYS[3])
+    assert node.sealed() == [raw(others[-1], 0)], "another one's share is its own"
 
 
 async def test_what_my_batches_hold_is_not_sealed_again_when_it_comes_back_to_my_lane() -> None:
