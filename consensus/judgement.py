@@ -4,9 +4,11 @@ Pure functions of block and chain (PROTOCOL, Blocks 1-3), but for the certificat
 be fetched before a prevote (dissemination/tips.py): until then a proposal waits here.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
-from consensus.blocks import Block, CheckedProposal, Tip, block_digest, proposal_header
+from consensus.blocks import CheckedProposal, Tip, proposal_header
 from consensus.chain import Chain
 from consensus.convictions import evidence_stands
 from consensus.dissemination.lanes import Lanes
@@ -54,23 +56,12 @@ def is_well_placed(proposal: CheckedProposal, chain: Chain, validators: Validato
 
 
 class Judgement:
-    """The blocks of one height: those that wait for their verdict, and those that are known."""
+    """The blocks of one height on their way to a verdict."""
 
     def __init__(self, chain: Chain, lanes: Lanes) -> None:
         self._chain = chain
         self._lanes = lanes
         self._waiting: dict[int, Judged] = {}
-        self._blocks: dict[bytes, Block] = {}
-
-    def block(self, value: bytes) -> Block | None:
-        """Return the block of a value that was judged, decided or proposed by us."""
-        return self._blocks.get(value)
-
-    def know(self, block: Block) -> bytes:
-        """Keep a block; return its value."""
-        value = block_digest(block)
-        self._blocks[value] = block
-        return value
 
     def waiting(self) -> list[Judged]:
         """Return the proposals whose verdict waits."""
@@ -101,5 +92,19 @@ class Judgement:
                 return Verdict(None, missing if lacks else ())
             valid = verdict is not TipsVerdict.INVALID and root == block.state_root
         self._waiting.pop(proposal.round, None)
-        self._blocks[judged.value] = block
         return Verdict(valid)
+
+    def forget(self, current: int, has_quorum: Callable[[bytes], bool]) -> None:
+        """Of blocks that wait without a quorum keep those of the current round and the one before, and of
+        each proposer that of its highest round: one that proposes in every round to come fills no memory."""
+        highest: dict[bytes, int] = {}
+        for round_, judged in self._waiting.items():
+            proposer = judged.proposal.proposer
+            highest[proposer] = max(round_, highest.get(proposer, 0))
+        self._waiting = {
+            round_: judged
+            for round_, judged in self._waiting.items()
+            if current - 1 <= round_ <= current
+            or (round_ > current and round_ == highest[judged.proposal.proposer])
+            or has_quorum(judged.value)
+        }

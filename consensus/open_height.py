@@ -82,7 +82,7 @@ class OpenHeight:
         return self.stands(proposal) and not self._has_block(block_digest(proposal.block))
 
     def _has_block(self, value: bytes) -> bool:
-        return self._judgement.holds(value) or self._judgement.block(value) is not None
+        return self._judgement.holds(value) or self.height.proposals.is_valid(value)
 
     def wake(self, now_ms: int) -> list[Effect]:
         """Agreement 3: round 0 begins with the first reason to have a block."""
@@ -149,8 +149,7 @@ class OpenHeight:
         if block.parent != self._chain.digest:
             reason = f"a certified block at height {block.height} does not follow the block decided before it"
             return [Halt(reason)]
-        self._judgement.know(block)
-        return self._follow(self.height.receive_block(certificate, now_ms), now_ms)
+        return self._follow(self.height.receive_block(block, certificate, now_ms), now_ms)
 
     def proposal_received(self, link: Link, proposal: CheckedProposal, now_ms: int) -> list[Effect]:
         """Take a proposal: its polka first, then its block, of a round the first one."""
@@ -170,9 +169,10 @@ class OpenHeight:
         """Tell agreement what a proposal is worth, or have fetched what that waits for."""
         if self.height.decided is not None:
             return []
-        certified = self.height.keeper.has_quorum(judged.value)
-        verdict = self._judgement.judge(judged, self.height.validators, certified)
+        has_quorum = self.height.keeper.has_quorum
+        verdict = self._judgement.judge(judged, self.height.validators, has_quorum(judged.value))
         if verdict.valid is None:
+            self._judgement.forget(self.height.round, has_quorum)
             return [
                 FetchTipCertificate(tip.author, tip.sequence, tip.digest, judged.link)
                 for tip in verdict.missing
@@ -199,7 +199,7 @@ class OpenHeight:
     def decided_block(self) -> Block:
         """Return the block of the decision."""
         decided = self.height.decided
-        block = self._judgement.block(decided.commit.value) if decided is not None else None
+        block = self.height.proposals.block(decided.commit.value) if decided is not None else None
         assert block is not None, f"height {self.height.height} decided a block that is not here"
         return block
 
@@ -207,7 +207,6 @@ class OpenHeight:
         guard = self.height.propose(proposal.round, block_digest(proposal.block))
         if guard is None:
             return []
-        self._judgement.know(proposal.block)
         return [CastProposal(proposal, guard)]
 
     def proposal_cast(self, proposal: CheckedProposal, now_ms: int) -> list[Effect]:
@@ -230,7 +229,7 @@ class OpenHeight:
                 self._proposing.ask(outcome.round)
                 effects += self.build(now_ms)
             else:
-                block, me = self._judgement.block(outcome.value), self.height.me
+                block, me = self.height.proposals.block(outcome.value), self.height.me
                 if block is not None and me is not None:
                     again = Proposal(outcome.round, outcome.valid_round, me, block, outcome.polka)
                     effects += self._cast_proposal(again)

@@ -67,10 +67,11 @@ class Forwarding:
         return [SendProposal(proposal)]
 
     def missing_blocks(self, round_: int, link: Link = ANY_LINK) -> list[Effect]:
-        """Ask for the blocks that have a quorum, in this round or as commits, and are not here."""
+        """Ask for the blocks that have a quorum, in this round or as commits, and are not here, or were found
+        invalid: what was wrong may have been their proposal."""
         effects: list[Effect] = []
         for certificate in (*self._keeper.polkas(round_), *self._keeper.commits()):
-            if not self._proposals.knows(certificate.value):
+            if not self._proposals.is_valid(certificate.value):
                 effects += self.block(certificate.value, link)
         return effects
 

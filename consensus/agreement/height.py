@@ -187,15 +187,15 @@ class Height:
         if kept or self.keeper.has_quorum(value) or value == self.state.valid_value:
             self._learn(value, valid, proposal.block, out)
         self._run(now_ms, out)
+        self._forget()
         return out
 
-    def receive_block(self, certificate: CheckedCertificate, now_ms: int) -> list[Outcome]:
-        """Take a decided block's certificate; the caller holds the block. A commit stands for its
-        validity."""
+    def receive_block(self, block: Block, certificate: CheckedCertificate, now_ms: int) -> list[Outcome]:
+        """Take a decided block with its certificate: a commit stands for its validity."""
         if self.decided is not None:
             return []
         out: list[Outcome] = []
-        self._learn(certificate.value, True, None, out)
+        self._learn(certificate.value, True, block, out)
         return out + self.receive_certificate(certificate, now_ms)
 
     def receive_votes(self, votes: list[CheckedVote], now_ms: int) -> list[Outcome]:
@@ -340,7 +340,7 @@ class Height:
         self.decided = DecidedHeight(self.keeper, self.keeper.commit(commit.round, commit.value))
         self._timers.decided(now_ms)
 
-    def _learn(self, value: bytes, valid: bool, block: Block | None, out: list[Outcome]) -> None:
+    def _learn(self, value: bytes, valid: bool, block: Block, out: list[Outcome]) -> None:
         self.proposals.learn(value, valid, block)
         awaited = self.awake and self.state.step is Step.PROPOSE and value == self.state.valid_value
         if awaited and self._proposes(self.state.round):

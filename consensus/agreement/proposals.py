@@ -2,8 +2,8 @@
 blocks.
 
 A value is judged once for the height: whichever proposal or decided block brought it, a quorum for it in any
-round finds it here (lines 36 and 49). Memory is bounded against proposers that flood (`take`) and against
-heights with many rounds (`forget`).
+round finds it here (lines 36 and 49). Memory is bounded against proposers that flood (`take`, `forget`) and
+against heights with many rounds (`forget`).
 """
 
 from consensus.agreement.rounds import Offered
@@ -22,6 +22,8 @@ class Proposals:
         self._valid: dict[bytes, bool] = {}
         self._blocks: dict[bytes, Block] = {}
         self._convicted: set[bytes] = set()
+        self._displaced = False
+        """Whether a proposal gave its place to another of its proposer since `forget`."""
 
     def take(
         self, proposal: CheckedProposal, offered: Offered, current: int, now_ms: int
@@ -42,11 +44,10 @@ class Proposals:
         self._convicted.add(proposal.proposer)
         return found
 
-    def learn(self, value: bytes, valid: bool, block: Block | None) -> None:
+    def learn(self, value: bytes, valid: bool, block: Block) -> None:
         """Remember a judgement. What one proposal made valid (a commit stands for it) no other takes back."""
         self._valid[value] = valid or self._valid.get(value, False)
-        if block is not None:
-            self._blocks[value] = block
+        self._blocks[value] = block
 
     def has(self, round_: int) -> bool:
         """Whether a proposal of this round is kept."""
@@ -91,7 +92,7 @@ class Proposals:
         return self._valid.get(value, False)
 
     def block(self, value: bytes) -> Block | None:
-        """Return the block of a value, if a proposal of it was judged."""
+        """Return the block of a value, if it was judged or decided."""
         return self._blocks.get(value)
 
     def _has_room(self, proposal: CheckedProposal, current: int) -> bool:
@@ -103,13 +104,15 @@ class Proposals:
             if other > current and held.proposer == proposal.proposer:
                 if other > round_:
                     return False
-                del self._judged[other]
+                del self._judged[other], self._arrived_ms[other]
+                self._displaced = True
         return True
 
     def forget(self, current: int, keeper: VoteKeeper) -> None:
         """Drop proposals two and more rounds below, and values that neither a proposal nor a quorum names."""
-        if all(round_ >= current - 1 for round_ in self._judged):
+        if not self._displaced and all(round_ >= current - 1 for round_ in self._judged):
             return
+        self._displaced = False
         self._judged = {r: judged for r, judged in self._judged.items() if r >= current - 1}
         self._arrived_ms = {r: at for r, at in self._arrived_ms.items() if r >= current - 1}
         named = {offered.value for _, offered in self._judged.values()}

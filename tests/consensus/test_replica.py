@@ -1,14 +1,24 @@
 """Replicas together: agreement and lanes joined, over a network that loses and a disk that forgets."""
 
+import gc
+import weakref
 from random import Random
 
 import msgspec
 import pytest
 
-from consensus.blocks import Block, CheckedProposal, Proposal, Tip
-from consensus.certificates import CheckedCertificate, votes_of
+from consensus.blocks import Block, CheckedProposal, Proposal, Tip, block_digest
+from consensus.certificates import Certificate, CertificateVote, CheckedCertificate, votes_of
 from consensus.chain import ChainStart
-from consensus.effects import Decide, Effect, FetchTipCertificate, Halt, ReportEvidence, StrengthenCommit
+from consensus.effects import (
+    Decide,
+    Effect,
+    FetchBlock,
+    FetchTipCertificate,
+    Halt,
+    ReportEvidence,
+    StrengthenCommit,
+)
 from consensus.evidence import guilty
 from consensus.guard import Guard
 from consensus.inputs import (
@@ -19,9 +29,10 @@ from consensus.inputs import (
     ProposalReceived,
     VotesChecked,
 )
+from consensus.open_height import ROUNDS_AHEAD
 from consensus.replica import Replica
 from consensus.rules import Rules
-from consensus.votes import CheckedVote
+from consensus.votes import CheckedVote, VoteKind
 from tests.consensus.replica_cluster import Cluster
 
 
@@ -245,3 +256,68 @@ def test_a_block_with_a_quorum_is_taken_from_any_round_once() -> None:
             wanted += 1
             replica.step(ProposalReceived(1, proposal), cluster.now_ms)
     assert wanted == 1
+
+
+class WatchedBlock(Block, frozen=True, weakref=True):
+    """Tells whether anybody holds it."""
+
+
+@pytest.mark.parametrize("tips", [(), (Tip(b"a" * 32, 1, b"t" * 32),)], ids=["judged", "waiting"])
+@pytest.mark.parametrize("root", [b"", b"r" * 32], ids=["our root", "another root"])
+def test_a_proposer_of_all_rounds_to_come_holds_few_blocks(tips: tuple[Tip, ...], root: bytes) -> None:
+    cluster = Cluster(heartbeat_ms=60_000).start()
+    members, replica = cluster.validators, cluster.peers[0].replica
+    faulty = members.proposer(1, 1)
+    tips = tuple(msgspec.structs.replace(tip, author=cluster.peers[1].key) for tip in tips)
+    held: list[weakref.ref[WatchedBlock]] = []
+
+    def send(round_: int) -> None:
+        block = WatchedBlock(
+            height=1,
+            parent=cluster.genesis,
+            time_ms=cluster.now_ms + round_,
+            proposer=faulty,
+            tips=tips,
+            evidence=(),
+            state_root=root or cluster.genesis,
+            next_validators=members.hash,
+        )
+        held.append(weakref.ref(block))
+        proposal = CheckedProposal(Proposal(round_, -1, faulty, block))
+        assert replica.wants_proposal(proposal)
+        replica.step(ProposalReceived(1, proposal), cluster.now_ms)
+
+    rounds = [round_ for round_ in range(1, ROUNDS_AHEAD) if members.proposer(1, round_) == faulty]
+    for round_ in (*rounds, *reversed(rounds[:-1])):
+        send(round_)
+    gc.collect()
+    assert [block() is not None for block in held].count(True) == 1, "its highest round's"
+
+
+def test_a_block_that_was_judged_wrong_for_its_round_is_taken_again_once_a_quorum_stands_for_it() -> None:
+    """A faulty proposer shows another's block as its own, which it is not: the block itself is no worse."""
+    cluster = Cluster(heartbeat_ms=60_000).start()
+    members, replica = cluster.validators, cluster.peers[0].replica
+    block = Block(
+        height=1,
+        parent=cluster.genesis,
+        time_ms=cluster.now_ms,
+        proposer=members.proposer(1, 0),
+        tips=(),
+        evidence=(),
+        state_root=cluster.genesis,
+        next_validators=members.hash,
+    )
+    stolen = CheckedProposal(Proposal(1, -1, members.proposer(1, 1), block))
+    assert stolen.proposer != block.proposer
+    replica.step(ProposalReceived(1, stolen), cluster.now_ms)
+    voters = tuple(CertificateVote(key, 0, b"s" * 64) for key in sorted(members.powers)[:3])
+    commit = CheckedCertificate(Certificate(VoteKind.PRECOMMIT, 1, 0, block_digest(block), voters))
+    effects = replica.step(CertificateReceived(2, commit), cluster.now_ms)
+    assert FetchBlock(1, commit.value, 2) in effects
+    again = CheckedProposal(Proposal(1_000, 0, members.proposer(1, 1_000), block))
+    assert replica.wants_proposal(again)
+    (decided,) = (
+        e for e in replica.step(ProposalReceived(2, again), cluster.now_ms) if isinstance(e, Decide)
+    )
+    assert decided.block == block
