@@ -116,7 +116,7 @@ class Height:
 
     def wants_certificate(self, certificate: Certificate) -> bool:
         """Whether a certificate would tell something new: asked before its signatures are checked."""
-        return self.decided is None and not self.keeper.has(certificate)
+        return self.decided is None and self.keeper.wants(certificate)
 
     def third_voted(self) -> bool:
         """Whether more than a third has voted at this height (Agreement 3)."""

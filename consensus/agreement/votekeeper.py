@@ -10,6 +10,7 @@ highest it reached.
 
 from collections.abc import ItemsView, Iterator
 
+from consensus.agreement.waiting_polkas import Place, Value, WaitingPolkas, names_none_but
 from consensus.certificates import Certificate, CheckedCertificate, certificate_of, votes_of
 from consensus.evidence import Amnesia, VoteEquivocation, evidence_of_votes, is_amnesia, is_equivocation
 from consensus.quorum import is_quorum, is_third
@@ -19,10 +20,6 @@ from consensus.votes import NIL, CheckedVote, Vote, VoteKind
 # A polka of 256 voters takes 26 KB: at most 1.7 MB a height. Rounds grow longer, so that 64 of them are
 # many minutes; who still refers to an older polka sends it along.
 POLKAS_MAX = 64
-
-Value = bytes
-Place = tuple[int, Value]
-"""(round, value)."""
 
 
 class Tally:
@@ -51,7 +48,7 @@ class VoteKeeper:
         self._precommits: dict[bytes, CheckedVote] = {}
         self._polkas: dict[Place, CheckedCertificate] = {}
         self._commits: dict[Place, CheckedCertificate] = {}
-        self._waiting: dict[Place, CheckedCertificate] = {}
+        self._waiting = WaitingPolkas(validators)
         self._convicted: set[bytes] = set()
         self.changes = 0
         """Moves on whenever a count may have changed."""
@@ -88,9 +85,8 @@ class VoteKeeper:
             if self._supported(certificate):
                 self._stand(place, certificate)
             else:
-                self._waiting[place] = certificate
-                if len(self._waiting) > POLKAS_MAX:
-                    del self._waiting[min(self._waiting)]
+                self._waiting.add(certificate)
+                self._stand_if_met(place)
         return found
 
     def restore_polka(self, certificate: CheckedCertificate) -> None:
@@ -122,7 +118,7 @@ class VoteKeeper:
     def _stand(self, place: Place, polka: CheckedCertificate) -> None:
         """A polka is at hand: what named it counts now, in rounds above it."""
         self._polkas[place] = polka
-        self._waiting.pop(place, None)
+        self._waiting.remove(place)
         for (round_, kind), tally in list(self._tallies.items()):
             if kind is VoteKind.PREVOTE and round_ > place[0] and tally.aside:
                 ready = [v for v in tally.aside if (v.polka_round, v.value) == place]
@@ -130,12 +126,16 @@ class VoteKeeper:
                     tally.aside = [v for v in tally.aside if (v.polka_round, v.value) != place]
                     for vote in ready:
                         self._count(tally, vote, self.validators.power(vote.voter))
-        for later, certificate in list(self._waiting.items()):
-            if later in self._waiting and self._supported(certificate):
-                self._stand(later, certificate)
+        for later in self._waiting.places():
+            self._stand_if_met(later)
 
-    def _supported(self, polka: CheckedCertificate) -> bool:
-        return all(member.mark < 0 or (member.mark, polka.value) in self._polkas for member in polka.votes)
+    def _stand_if_met(self, place: Place) -> None:
+        polka = self._waiting.standing(place, self._polkas)
+        if polka is not None:
+            self._stand(place, polka)
+
+    def _supported(self, polka: Certificate) -> bool:
+        return all(names_none_but(member.mark, polka.value, self._polkas) for member in polka.votes)
 
     def _report(self, found: VoteEquivocation | Amnesia | None) -> VoteEquivocation | Amnesia | None:
         if found is None:
@@ -194,6 +194,14 @@ class VoteKeeper:
         """Whether this quorum is at hand, perhaps of other voters."""
         known = self._polkas if certificate.kind is VoteKind.PREVOTE else self._commits
         return (certificate.round, certificate.value) in known
+
+    def wants(self, certificate: Certificate) -> bool:
+        """Whether a certificate would tell something new: asked before its signatures are checked."""
+        if self.has(certificate):
+            return False
+        if certificate.kind is VoteKind.PRECOMMIT or self._supported(certificate):
+            return True
+        return self._waiting.brings_news(certificate)
 
     def has_quorum(self, value: Value) -> bool:
         """Whether a quorum stands for a value, in whichever round and kind."""

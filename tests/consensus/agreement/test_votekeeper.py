@@ -127,3 +127,50 @@ def test_the_readme_lists_the_rules_that_the_code_has() -> None:
     readme = (Path(rounds.__file__).parents[1] / "README.md").read_text()
     listed = re.findall(r"^\| `(line_\d+)` \|", readme, re.MULTILINE)
     assert listed == [name for name in vars(rounds) if re.fullmatch(r"line_\d+", name)]
+
+
+def test_a_polka_that_nothing_meets_displaces_no_other_and_is_wanted_once() -> None:
+    """A faulty voter names a polka that there never was; whoever sends that version may send it first or
+    last."""
+    honest = certificate_of([vote(i, 2, A, mark=0) for i in range(3)])
+    unmet = certificate_of([vote(0, 2, A, mark=0), vote(1, 2, A, mark=0), vote(3, 2, A, mark=1)])
+    below = certificate_of([vote(i, 0, A) for i in range(3)])
+    for first, second in ((honest, unmet), (unmet, honest)):
+        keeper = VoteKeeper(FOUR)
+        for certificate in (first, second):
+            assert keeper.wants(certificate)
+            keeper.add_certificate(certificate)
+            assert not keeper.wants(certificate)
+            keeper.forget(4)
+        assert keeper.polka(2, A) is None
+        keeper.add_certificate(below)
+        assert keeper.polka(2, A) == honest
+        assert not keeper.wants(unmet)
+
+
+def test_what_is_met_of_two_polkas_makes_one() -> None:
+    keeper = VoteKeeper(FOUR)
+    keeper.add_certificate(certificate_of([vote(i, 0, A) for i in range(3)]))
+    keeper.forget(3)
+    for i in range(2):
+        votes = [vote(i, 2, A, mark=0), vote(2, 2, A, mark=0), vote(3, 2, A, mark=1)]
+        keeper.add_certificate(certificate_of(votes))
+        keeper.forget(4)
+    polka = keeper.polka(2, A)
+    assert polka is not None
+    assert [member.voter[0] for member in polka.votes] == [0, 1, 2]
+
+
+def test_a_voter_of_many_marks_holds_two_votes_and_hides_no_polka() -> None:
+    keeper = VoteKeeper(FOUR)
+    for mark in range(3, 40):
+        marked = certificate_of([vote(0, 50, A), vote(1, 50, A), vote(2, 50, A, mark=mark)])
+        assert keeper.wants(marked) == (mark < 5)
+        if mark < 5:
+            keeper.add_certificate(marked)
+    good = certificate_of([vote(0, 50, A), vote(1, 50, A), vote(2, 50, A, mark=2)])
+    assert not keeper.wants(good), "what it names is not at hand"
+    keeper.add_certificate(certificate_of([vote(i, 2, A) for i in range(3)]))
+    assert keeper.wants(good)
+    keeper.add_certificate(good)
+    assert keeper.polka(50, A) == good
