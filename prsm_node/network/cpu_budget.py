@@ -41,6 +41,7 @@ class _Account(msgspec.Struct):
     quiet: TokenBucket
     spent: float = 0.0
     held_back: float = 0.0
+    waits_until: float = 0.0
 
 
 class CpuBudget:
@@ -69,7 +70,10 @@ class CpuBudget:
         account = self._account(node_key, validator, now)
         if account.bucket.wait_s(now) == 0.0:
             return False  # it waits for other strangers' debts
-        account.held_back += pause_s
+        # Its stream and its connection wait each for itself: what they wait at once is one time.
+        until = max(account.waits_until, now + pause_s)
+        account.held_back += until - max(account.waits_until, now)
+        account.waits_until = until
         if account.held_back < (VALIDATOR_HELD_BACK_S if validator else STRANGER_HELD_BACK_S):
             return False
         account.held_back = 0.0

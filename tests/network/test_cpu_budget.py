@@ -43,6 +43,17 @@ def test_who_asks_for_all_our_time_gets_its_share_and_is_at_fault_when_held_back
         assert held_back / too_long * 0.8 <= faults <= held_back / too_long
 
 
+def test_a_link_and_its_connection_that_wait_at_once_are_held_back_for_one_time() -> None:
+    """A validator that has much to say after a cut is read less by both; it is not to be banned in half of
+    the time for that."""
+    budget = CpuBudget()
+    budget.charge(A, True, 10.0, 0.0)
+    pause, later = VALIDATOR_HELD_BACK_S / 2, VALIDATOR_HELD_BACK_S / 10
+    assert not budget.held_back(A, True, pause, 0.0), "its stream"
+    assert not budget.held_back(A, True, pause, later), "and its connection, a little later"
+    assert budget.held_back(A, True, pause, pause + later)
+
+
 def test_many_strangers_together_get_what_is_theirs_and_a_quiet_one_and_a_validator_do_not_wait() -> None:
     budget, now, got = CpuBudget(), 0.0, 0.0
     crowd = [bytes((index,)) * 32 for index in range(1, 65)]
