@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 import trio
 
-from prsm_node import daemon_lock, garbage, snapshot_start
+from prsm_node import daemon_lock, memory, snapshot_start
 from prsm_node.config import Config
 from prsm_node.control import methods, server
 from prsm_node.control.server import Handlers
@@ -37,6 +37,7 @@ async def run(home: Home, config: Config, passphrase: Passphrase) -> None:
     # The journal's thread and the commits' need the interpreter for moments; the default of 5 ms lets a busy
     # loop hold each of them up that long, and each commit hold up the loop.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    memory.return_large_buffers()
     with daemon_lock.held(home) as lock, closing(logs.configure(config.log, home.log)):
         node_key = unlock(home.node_key, KeyKind.NODE, passphrase)
         validator_key = unlock(home.validator_key, KeyKind.VALIDATOR, passphrase)
@@ -51,8 +52,8 @@ async def run(home: Home, config: Config, passphrase: Passphrase) -> None:
                 await nursery.start(server.serve, home.socket, methods.handlers(view))
                 lock.announce(view.listen, datetime.now(UTC))
                 nursery.start_soon(show, view.progress)
-                garbage.set_start_up_aside()
-                nursery.start_soon(garbage.collect)
+                memory.set_start_up_aside()
+                nursery.start_soon(memory.collect)
                 task_status.started()
 
         async with trio.open_nursery() as nursery:

@@ -5,7 +5,7 @@ import weakref
 import trio
 from trio.testing import MockClock
 
-from prsm_node import garbage
+from prsm_node import memory
 
 
 class Closed:
@@ -19,7 +19,7 @@ async def test_a_cycle_is_collected_by_the_clock(autojump_clock: MockClock) -> N
     gone = weakref.ref(Closed())
     assert gone() is not None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(garbage.collect)
-        await trio.sleep(garbage.COLLECT_S + 1)
+        nursery.start_soon(memory.collect)
+        await trio.sleep(memory.COLLECT_S + 1)
         assert gone() is None
         nursery.cancel_scope.cancel()
