@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import msgspec
 import trio
+from msgspec.structs import replace
 
 from consensus.dissemination.rendezvous import ranking
 from prsm_node.ledger.transactions import Transfer, transaction_hash, unsigned_bytes, with_signature
 from prsm_node.mempool.admission import Limits
-from prsm_node.mempool.hand_over import CHOSEN_BURST
+from prsm_node.mempool.hand_over import CHOSEN_BURST, SENT_AGAIN_EVERY_MS
 from prsm_node.mempool.pool import Mempool
 
 KEYS = [bytes([number]) * 32 for number in range(1, 5)]
@@ -52,7 +53,7 @@ def raw(sender: bytes, nonce: int) -> bytes:
 
 
 class Node:
-    def __init__(self, me: bytes | None = ME) -> None:
+    def __init__(self, me: bytes | None = ME, hand_over_ms: int = LIMITS.hand_over_ms) -> None:
         self.ledger = Ledger()
         self.now_ms = 0
         self.powers = [(key, 1) for key in KEYS]
@@ -65,7 +66,7 @@ class Node:
             Trusting(),
             lambda: self.powers,
             self.forward,
-            LIMITS,
+            replace(LIMITS, hand_over_ms=hand_over_ms),
             lambda: self.now_ms,
             lambda author: author not in self.unlinked,
         )
@@ -190,6 +191,34 @@ async def test_an_author_that_is_linked_again_is_sent_what_waits_for_it() -> Non
     node.pool.flush_forwards()
     assert node.forwarded == [(KEYS[1], [raw(theirs, 0), raw(theirs, 1)])] * 2
     assert node.pool.stats().handed_over == 0
+
+
+async def test_an_author_that_comes_and_goes_is_sent_what_waits_once_a_second() -> None:
+    node = Node(hand_over_ms=10_000)
+    theirs = sender_of(KEYS[1])
+    await node.pool.submit([raw(theirs, 0)], 0)
+    node.pool.flush_forwards()
+    node.forwarded.clear()
+    for _ in range(100):
+        node.pool.author_linked(KEYS[1])
+        node.pool.flush_forwards()
+    assert len(node.forwarded) == 1
+    node.pass_time(SENT_AGAIN_EVERY_MS - 1)
+    assert len(node.forwarded) == 1
+    node.pass_time(1)
+    assert carried_by(node, KEYS[1]) == [raw(theirs, 0)] * 2, (
+        "its last link gets what the one before may have lost"
+    )
+
+
+async def test_an_author_that_comes_and_goes_and_carries_nothing_is_given_up_as_a_silent_one_is() -> None:
+    node = Node()
+    theirs = sender_of(KEYS[1])
+    await node.pool.submit([raw(theirs, 0)], 0)
+    for _ in range(4):
+        node.pool.author_linked(KEYS[1])
+        node.pass_time(250)
+    assert node.pool.stats().handed_over == 1
 
 
 async def test_it_is_sent_that_too_whose_predecessor_a_certified_batch_holds() -> None:
