@@ -164,7 +164,13 @@ class Discovery:
 
         class Heard(ServiceListener):
             def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-                info = zc.get_service_info(type_, name)
+                try:
+                    info = zc.get_service_info(type_, name)
+                except (
+                    Exception
+                ) as error:  # its loop was not heard in time: without this, its thread would end
+                    token.run_sync_soon(links.count, f"discovery_failed.add_service.{type(error).__name__}")
+                    return
                 if info is None:
                     return
                 texts = [value.decode("ascii", "ignore") for value in info.properties.values() if value]

@@ -1,7 +1,10 @@
 """A node finds others with one address, or none, to begin with."""
 
+from typing import Any
+
 import pytest
 import trio
+from zeroconf import EventLoopBlocked, Zeroconf
 
 from prsm_node.network.discovery import Discovery
 from tests.network.nodes import Node, config, running, until
@@ -39,3 +42,20 @@ async def test_multicast_dns_finds_neighbours_without_any_address() -> None:
                     pytest.skip("not run: no multicast on this machine")
                 await trio.sleep(0.05)
         assert all(node.links.links() for node in nodes)
+
+
+async def test_a_neighbour_whose_lookup_fails_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def blocked(self: Zeroconf, *args: Any) -> None:
+        raise EventLoopBlocked
+
+    monkeypatch.setattr(Zeroconf, "get_service_info", blocked)
+    async with running() as nursery:
+        node = await discovering(nursery, 1, mdns=True)  # it hears its own announcement too
+        await until(lambda: failures(node), within_s=15)
+        if not any("add_service" in name for name in failures(node)):
+            pytest.skip("not run: no multicast on this machine")
+        assert any("add_service.EventLoopBlocked" in name for name in failures(node))
+
+
+def failures(node: Node) -> list[str]:
+    return [name for name in node.links.stats() if "discovery_failed" in name]
