@@ -83,14 +83,11 @@ def run(
     _check(given, replay, diagram)
     if daemons:
         _check_daemons({"--replay": replay, "--diagram": diagram, "--steps": steps})
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise OperatorError(f"--out is {out}, a file; give a folder") from None
     if replay is not None:
         return _replay(replay, steps, diagram, out, json)
     attack = _Attack(scenario or SCENARIO, nodes, steps, shrink, out, daemons)
     first, last = (seed, seed) if seed is not None else _range(SEEDS if seeds is None else seeds)
+    _make(out)
     bar = Bar(last - first + 1)
     verdicts: list[Verdict] = []
     telling_s = 0.0
@@ -209,6 +206,7 @@ def _check_daemons(other: Mapping[str, object]) -> None:
 def _replay(path: Path, steps: int | None, diagram: Path | None, out: Path, json: bool) -> int:
     """Run a schedule from its file."""
     schedule = files.schedule_in(path)
+    _make(out)
     traced = play(schedule, trace=True, steps=steps)
     verdict = traced.verdict
     timeline = files.write_timeline(traced, out / f"{path.stem}-replay.txt")
@@ -306,6 +304,14 @@ def _counted(verdicts: Sequence[Verdict], probes: Sequence[str]) -> list[tuple[s
     ]
 
 
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "a file" if isinstance(error, FileExistsError) else (error.strerror or "not usable").lower()
+        raise OperatorError(f"--out is {out}: {why}; give a folder that can be written to") from None
+
+
 def _range(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d{1,12})\.\.(\d{1,12})", text)
     if found is None or int(found[1]) > int(found[2]):
@@ -346,8 +352,8 @@ def _print(
         [
             ("scenario", f"{attack.name}: {attack.plan.about}" if attack.plan.about else attack.name),
             ("seeds", f"{len(verdicts)}, {len(attack.failures)} broke a promise"),
-            ("blocks", blocks),
-            ("messages", f"{delivered}, {delivered / elapsed_s:,.0f} a second"),
+            ("blocks", f"{blocks:,}"),
+            ("messages", f"{delivered:,}, {delivered / elapsed_s:,.0f} a second"),
             ("calm to new blocks", worst),
             ("speed", f"{len(verdicts) / elapsed_s:.1f} seeds a second"),
         ]
