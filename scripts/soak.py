@@ -18,6 +18,7 @@ SEEDS_A_ROUND = 50
 BROKEN_TOLD = 30
 """More add to the count alone, and their files are not kept."""
 SHRINK_S = 120
+HOURS_MAX = 10_000
 
 
 def main() -> int:
@@ -50,9 +51,21 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "scenario", nargs="*", help="shipped names or TOML files; all shipped ones if none is given"
     )
-    parser.add_argument("--seeds", type=whole(100_000), metavar="N", default=SEEDS_A_ROUND, help="in a turn")
-    parser.add_argument("--hours", type=positive, default=1.0, help="how long, 1 if not given")
-    parser.add_argument("--jobs", type=whole(256), metavar="J", default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--seeds",
+        type=whole(100_000),
+        metavar="N",
+        default=SEEDS_A_ROUND,
+        help=f"of a scenario in its turn, {SEEDS_A_ROUND} if not given",
+    )
+    parser.add_argument("--hours", type=hours, default=1.0, help="how long, 1 if not given")
+    parser.add_argument(
+        "--jobs",
+        type=whole(256),
+        metavar="J",
+        default=os.cpu_count() or 1,
+        help="processes that share the seeds, one a core if not given",
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("soak"), help="folder of the report and of what failed"
     )
@@ -62,18 +75,21 @@ def parsed() -> argparse.Namespace:
 
 def whole(most: int) -> Callable[[str], int]:
     def number(text: str) -> int:
-        if not 1 <= int(text) <= most:
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
             raise argparse.ArgumentTypeError(f"it is {text}; choose 1 to {most}")
         return int(text)
 
     return number
 
 
-def positive(text: str) -> float:
-    hours = float(text)
-    if not 0 < hours <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text} hours; choose more than 0")
-    return hours
+def hours(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= HOURS_MAX:
+        raise argparse.ArgumentTypeError(f"it is {text}; choose more than 0, to {HOURS_MAX:,}")
+    return found
 
 
 class Soak:

@@ -55,7 +55,13 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/attack", description=__doc__)
     parser.add_argument("home", type=Path, nargs="?", help="the home of a daemon that runs on this machine")
-    parser.add_argument("--only", action="append", choices=[act.name for act in ACTS], metavar="ACT")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=[act.name for act in ACTS],
+        metavar="ACT",
+        help="play this act; may be given again",
+    )
     parser.add_argument("--seconds", type=float, default=6.0, help="longest time of an act (default 6)")
     parser.add_argument("--quick", action="store_true", help="the short run: a dozen acts")
     parser.add_argument("--list", action="store_true", help="list the acts and end")
