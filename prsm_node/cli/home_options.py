@@ -50,6 +50,7 @@ def existing_home() -> "Home":
     if not home.config.exists():
         raise OperatorError(
             f"there is no node at {home.path}; "
-            f"make one with: prsm-node --home {shlex.quote(str(home.path))} init"
+            f"make one with: prsm-node --home {shlex.quote(str(home.path))} init, "
+            "or join INVITE for a network that runs"
         )
     return home
