@@ -94,7 +94,10 @@ class Gossiper:
     def forget(self, topic: int, body: bytes) -> None:
         """Take a message again when it comes again: it was not judged, since its bringer's share was used up
         or there was no room. Or else whoever is quickest with another's message keeps it from all."""
-        self._seen.pop(gossip_digest(topic, body), None)
+        digest = gossip_digest(topic, body)
+        self._seen.pop(digest, None)
+        # It came just now: or each peer that offers it next would have to send it too.
+        self._note_asked(digest)
 
     async def run(self) -> None:
         """Offer digests for repair, until cancelled."""
@@ -133,13 +136,16 @@ class Gossiper:
             for digest in digests:
                 if digest in self._seen or now - self._asked.get(digest, -ASK_AGAIN_S) < ASK_AGAIN_S:
                     continue
-                self._asked[digest] = now
-                self._asked.move_to_end(digest)
+                self._note_asked(digest)
                 missing.append(digest)
-        while len(self._asked) > ASKED_MAX:
-            self._asked.popitem(last=False)
         for start in range(0, len(missing), DIGESTS_MAX):
             link.send(Kind.WANT, encode_message(tuple(missing[start : start + DIGESTS_MAX])))
+
+    def _note_asked(self, digest: bytes) -> None:
+        self._asked[digest] = self._clock()
+        self._asked.move_to_end(digest)
+        if len(self._asked) > ASKED_MAX:
+            self._asked.popitem(last=False)
 
     def _want(self, link: Link, messages: list[tuple[bytes, ...]], raw: list[bytes]) -> None:
         budget = REPAIR_BYTES_MAX

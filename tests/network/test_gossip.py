@@ -109,6 +109,27 @@ async def test_a_message_that_was_not_judged_is_taken_from_the_next_who_brings_i
             await until(lambda: judged == [b"a payment"])
 
 
+async def test_what_was_not_judged_is_not_asked_for_at_every_offer_of_every_peer() -> None:
+    """A node that is full would have it sent by each of its links, again and again."""
+    async with running() as nursery:
+        full = Node(1, config())
+        gossiper = Gossiper(full.links, have_s=1e6)
+        refused: list[bytes] = []
+
+        def take(link: Link, body: bytes) -> None:
+            refused.append(body)
+            gossiper.forget(TOPIC, body)
+
+        gossiper.subscribe(TOPIC, take)
+        full.addresses = await nursery.start(full.links.run)
+        peers = [(await gossiping(nursery, index, *full.addresses))[1] for index in (2, 3, 4)]
+        await until(lambda: len(full.links.links()) == 3)
+        for peer in peers:
+            peer.publish(TOPIC, b"a payment")
+        await until(lambda: full.links.counters["received.have"] >= 9)
+        assert 3 <= len(refused) <= 6, "what each brought, and of nine offers one a second"
+
+
 async def test_peers_tell_of_peers_so_that_one_bootstrap_address_is_enough() -> None:
     async with running() as nursery:
         first, _, _ = await gossiping(nursery, 1, exchange_peers=True)
