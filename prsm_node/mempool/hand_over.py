@@ -72,7 +72,7 @@ class HandOver:
 
     def _may_choose(self, by: bytes, transactions: int, now_ms: int) -> bool:
         used, at_ms = self._chosen.get(by, (0.0, now_ms))
-        used = max(0.0, used - (now_ms - at_ms) * CHOSEN_PER_S / 1_000)
+        used = max(0.0, used - max(0, now_ms - at_ms) * CHOSEN_PER_S / 1_000)
         if good := used + transactions <= CHOSEN_BURST:
             used += transactions
         self._chosen[by] = used, now_ms
@@ -84,7 +84,7 @@ class HandOver:
         if author not in self._choice.members:
             return
         last_ms = self._sent_again_ms.get(author)
-        if last_ms is not None and now_ms - last_ms < SENT_AGAIN_EVERY_MS:
+        if last_ms is not None and 0 <= now_ms - last_ms < SENT_AGAIN_EVERY_MS:
             self._linked_again[author] = None
             return
         self._linked_again.pop(author, None)
