@@ -135,8 +135,8 @@ def told(report: Report) -> list[tuple[str, object]]:
         ("faults", f"{len(report.faults)}, {report.blocks} blocks meanwhile"),
         (
             "transfers",
-            f"{transfers.submitted} taken{refused}, {transfers.final} final, {transfers.lost} lost, "
-            f"{transfers.twice} twice; {transfers.forgotten} gone with who was killed or stood still",
+            f"{transfers.submitted} taken, counting those sent again{refused}, {transfers.final} final, "
+            f"{transfers.lost} lost, {transfers.twice} twice; {transfers.forgotten} gone with who was killed or stood still",
         ),
     ]
     for name, label in (("outside", "finality"), ("during", "in faults")):
