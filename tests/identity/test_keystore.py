@@ -171,7 +171,7 @@ def test_the_environment_goes_before_the_file_and_the_file_before_the_person(tmp
 
 
 def test_a_short_passphrase_and_an_open_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PassphraseError, match="has 7 characters; choose at least 8"):
+    with pytest.raises(PassphraseError, match="has 7 characters; it takes at least 8"):
         passphrases.chosen("1234567")
     file = tmp_path / "passphrase"
     file.write_text("long enough\n")
