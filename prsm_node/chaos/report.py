@@ -136,7 +136,8 @@ def told(report: Report) -> list[tuple[str, object]]:
         (
             "transfers",
             f"{transfers.submitted} taken, counting those sent again{refused}, {transfers.final} final, "
-            f"{transfers.lost} lost, {transfers.twice} twice; {transfers.forgotten} gone with who was killed or stood still",
+            f"{transfers.lost} lost, {transfers.twice} twice; "
+            f"{transfers.forgotten} gone with who was killed or stood still",
         ),
     ]
     for name, label in (("outside", "finality"), ("during", "in faults")):

@@ -76,7 +76,9 @@ class Passphrase:
 def chosen(text: str) -> Passphrase:
     """Return a new passphrase; raise PassphraseError if it is too short or too long."""
     if len(text) < CHARACTERS_MIN:
-        raise PassphraseError(f"the passphrase has {len(text)} characters; it takes at least {CHARACTERS_MIN}")
+        raise PassphraseError(
+            f"the passphrase has {len(text)} characters; it takes at least {CHARACTERS_MIN}"
+        )
     if len(text.encode()) > BYTES_MAX:
         raise PassphraseError(f"the passphrase is longer than {BYTES_MAX} bytes; choose a shorter one")
     return Passphrase(text)
