@@ -52,7 +52,7 @@ class Casting:
             vote = own.prevote(round_, named, polka.round if polka is not None else -1)
         else:
             vote = own.precommit(round_, value)
-        return [*effects, CastVote(vote, own.guard(state, valid_polka)), self._timers.resend()]
+        return [*effects, CastVote(vote, own.guard(state, valid_polka)), *self._timers.resend()]
 
     def _named_polka(
         self, value: bytes | None, state: RoundState

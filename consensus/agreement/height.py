@@ -144,7 +144,7 @@ class Height:
         out: list[Outcome] = []
         self.awake = True
         if self.has_signed():
-            out.append(self._timers.resend())
+            out += self._timers.resend()
         if self.state.step is Step.PROPOSE:
             self._enter(self.state.round, out)
         self._run(now_ms, out)

@@ -12,6 +12,7 @@ class HeightTimers:
         self._height = height
         self._timeouts = timeouts
         self._resent = 0
+        self._resending = False
         self._polka_ms: int | None = None
         self._decided_ms: int | None = None
 
@@ -19,14 +20,21 @@ class HeightTimers:
         """Start a PROPOSE, PREVOTE or PRECOMMIT timer."""
         return SetTimer(Timer(kind, self._height, round_), self._timeouts.delay_ms(kind, round_))
 
-    def resend(self) -> SetTimer:
-        """Start the resend timer, which is of no round."""
-        return SetTimer(Timer(TimerKind.RESEND, self._height), self._timeouts.resend_ms(self._resent))
+    def resend(self) -> list[SetTimer]:
+        """Start the resend timer, which is of no round, unless it runs: put off by each vote, it would not
+        run out while rounds are short, and who was cut off would lack what they all rest on."""
+        if self._resending:
+            return []
+        self._resending = True
+        return [self._resend_later()]
 
     def resent(self) -> SetTimer:
         """What was due went again: start the resend timer, for longer."""
         self._resent += 1
-        return self.resend()
+        return self._resend_later()
+
+    def _resend_later(self) -> SetTimer:
+        return SetTimer(Timer(TimerKind.RESEND, self._height), self._timeouts.resend_ms(self._resent))
 
     def polka_seen(self, now_ms: int) -> None:
         """Line 36 fired."""

@@ -27,8 +27,8 @@ class PolkaHider(Conspirator):
 
     def show_proposal(self, proposal: CheckedProposal) -> None:
         polkas = list(self._polkas(proposal.height, proposal.round))
-        if polkas and polkas[-1].value != polkas[0].value:
-            hidden = polkas[0]
+        hidden = next((polka for polka in polkas if polka.value != polkas[-1].value), None)
+        if hidden is not None:
             block = next(
                 one.proposals[hidden.value].block for one in self._ring() if hidden.value in one.proposals
             )

@@ -11,7 +11,7 @@ MIXED = load("mixed")
 SEEDS_MAX = 100
 LOCKS = {"line_22 prevotes nil: locked", "line_28 prevotes nil: locked", "line_36 leaves an older lock"}
 """Locks are seldom met again in mixed, and in locksmith all the time."""
-RARE = {"recovery: SendEvidence"}
+RARE = {"recovery: SendEvidence", "recovery: a vote waits for leave to sign"}
 """For `simulate --seeds 0..999 --probes`; too rare for a test."""
 
 
@@ -27,6 +27,12 @@ def test_mixed_reaches_every_rule_fault_and_way_to_recover() -> None:
 
 def test_locks_are_met_again_where_rounds_are_made_to_fail() -> None:
     assert not walked("locksmith", set(PROBES) - LOCKS) & LOCKS
+
+
+def test_an_older_polka_meets_a_later_lock_where_it_was_hidden() -> None:
+    verdict = probed(schedule_of(load("polka_hider"), 13))
+    assert verdict.violation is None
+    assert verdict.probes["line_28 prevotes nil: locked"] > 0
 
 
 def walked(scenario: str, missing: set[str]) -> set[str]:
