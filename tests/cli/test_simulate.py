@@ -139,6 +139,17 @@ def test_a_diagram_asks_nothing_of_a_network_and_ends_where_it_should() -> None:
     assert page.count("</script>") == 2
 
 
+def test_a_diagram_knows_every_kind_of_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one without a colour there is no box to tick, and the page's script breaks off."""
+    monkeypatch.setattr(space_time, "ARROWS_MAX", 100_000)
+    traced = play(schedule_of(load("twins"), 1), trace=True)
+    page = space_time.page(traced.verdict, traced.trace)
+    coloured = set(re.findall(r"(\w+): \"#", page.partition("const COLOURS = {")[2].partition("};")[0]))
+    kinds = {arrow["kind"] for arrow in data_of(page)["arrows"]}
+    assert "evidence" in kinds
+    assert kinds <= coloured
+
+
 def test_whole_daemons_are_attacked_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     calm = ["simulate", "--daemons", "--scenario", "calm", "--seed", "2"]
     arguments = [*calm, "--out", str(tmp_path), "--json"]
