@@ -46,6 +46,10 @@ class Machine:
         """A monotonic clock, seconds."""
         return trio.current_time()
 
+    def clock_ms(self) -> int:
+        """The same, whole milliseconds: waits are measured by it, since `now_ms` may be set back by days."""
+        return int(self.clock() * 1000)
+
     def stopwatch(self) -> float:
         """Seconds of a core that this thread has used."""
         return time.thread_time()

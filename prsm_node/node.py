@@ -147,7 +147,7 @@ class Node:
             lambda: self.validators(self.state.height + 1).pairs(),
             self.routes.forward,
             settings.mempool_limits(config),
-            machine.now_ms,
+            machine.clock_ms,
             lambda author: self.outbox.link_of(author) is not None,
         )
         self.intake = Intake(self.mempool, self.outbox.fault, self.outbox.checked)
@@ -314,7 +314,7 @@ class Node:
             self.snapshots,
             self.machine.offload,
         )
-        self.author = Author(self.host, self.mempool, self.machine.now_ms)
+        self.author = Author(self.host, self.mempool, self.machine.clock_ms)
         self.mempool.on_ready = self.author.wake
         self._recovering = False
         for name, handler in self.inbound.handlers().items():

@@ -128,7 +128,7 @@ class Casting:
         assert stored is not None, "a batch is stored before the replica hears of it"
         assert stored.checked, "a batch is checked before the replica hears of it"
         now_ms = self._now_ms()
-        if stored.acknowledged and now_ms - stored.given_ms < ACKNOWLEDGED_EVERY_MS:
+        if stored.acknowledged and 0 <= now_ms - stored.given_ms < ACKNOWLEDGED_EVERY_MS:
             return
         stored.given_ms = now_ms
         given = self._signer.acknowledgement(effect.acknowledgement)
