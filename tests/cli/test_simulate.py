@@ -141,6 +141,7 @@ def test_a_diagram_asks_nothing_of_a_network_and_ends_where_it_should() -> None:
 
 def test_a_diagram_knows_every_kind_of_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one without a colour there is no box to tick, and the page's script breaks off."""
+    monkeypatch.setattr(space_time, "LAST_MS", 100_000)
     monkeypatch.setattr(space_time, "ARROWS_MAX", 100_000)
     traced = play(schedule_of(load("twins"), 1), trace=True)
     page = space_time.page(traced.verdict, traced.trace)
