@@ -22,7 +22,6 @@ TRIES = 300
         "a_polka_for_nil_unlocks",
         "a_quorum_is_one_too_small",
         "a_third_acknowledges",
-        "strength_forgets_diverged",
         "the_guard_forgets_the_lock",
     ],
 )
