@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from consensus.agreement.timeouts import Timeouts
 from consensus.simulation.byzantine import ACTORS
 from consensus.simulation.chance import Moment, Outcome
 from consensus.simulation.cluster import Cluster, Event, Stopped
@@ -14,9 +15,11 @@ from consensus.simulation.faults import Faults
 from consensus.simulation.scenario import Scenario
 from consensus.simulation.schedule import Fault, Place, Schedule, Unusual, schedule_of
 from consensus.simulation.violation import Violation
+from consensus.timers import TimerKind
 
 NEW_BLOCKS = 3
 """What each honest validator must decide beyond the highest of the faulty time, once all is calm."""
+ROUND_WAITS = (TimerKind.PROPOSE, TimerKind.PREVOTE, TimerKind.PRECOMMIT)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -130,9 +133,9 @@ def _verdict(cluster: Cluster, schedule: Schedule, recovered_ms: int, violation:
 def _recovered(cluster: Cluster, scenario: Scenario) -> int:
     """Return how long after the calm all honest validators had new blocks. Raise Violation.
 
-    Where nothing is there to order, blocks come a heartbeat apart, which breaks no promise: who is left
-    without a batch, as by a schedule that was cut short, has as much longer as a first batch or those
-    heartbeats take.
+    The bound counts without the waits of rounds that the rotation gives to faulty proposers. Where nothing is
+    there to order, blocks come a heartbeat apart, which breaks no promise: who is left without a batch, as by
+    a schedule that was cut short, has as much longer as a first batch or those heartbeats take.
     """
     calm_ms = cluster.elapsed_ms
     goal = max(cluster.heights()) + NEW_BLOCKS
@@ -140,7 +143,7 @@ def _recovered(cluster: Cluster, scenario: Scenario) -> int:
     def reached() -> bool:
         return min(len(v.blocks) for v in cluster.honest) >= goal
 
-    if not cluster.run(scenario.calm_bound_ms, until=reached):
+    if not cluster.run(scenario.calm_bound_ms + _spoiled_ms(cluster, goal), until=reached):
         idle_ms = [at_ms - calm_ms for at_ms in cluster.sealed_ms if at_ms >= calm_ms]
         idle_ms.append(NEW_BLOCKS * cluster.rules.heartbeat_ms)
         if not cluster.run(min(idle_ms), until=reached):
@@ -150,3 +153,19 @@ def _recovered(cluster: Cluster, scenario: Scenario) -> int:
                 "liveness after the network calms", f"not all reached height {goal} in {bound} ms: {stood}"
             )
     return int(cluster.elapsed_ms - calm_ms)
+
+
+def _spoiled_ms(cluster: Cluster, goal: int) -> int:
+    """Return how long the heights up to `goal` wait for faulty proposers, each until its first honest one, by
+    the least that a round waits."""
+    honest = {validator.key for validator in cluster.honest}
+    furthest = max(cluster.honest, key=lambda validator: len(validator.blocks))
+    validators = furthest.replica.height.validators
+    waits = Timeouts()
+    spoiled = 0
+    for height in range(furthest.replica.height.height, goal + 1):
+        for round_ in range(len(validators.powers)):
+            if validators.proposer(height, round_) in honest:
+                break
+            spoiled += sum(waits.delay_ms(kind, round_) for kind in ROUND_WAITS)
+    return spoiled

@@ -138,10 +138,11 @@ async def test_what_the_guard_holds_to_comes_back_however_many_rounds_went_by(tm
 async def test_nothing_is_kept_of_a_decided_height(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path, writer=InlineWriter)
     for height in range(1, 50):
-        host = host_of(Voter(height, proposal(height)), journal)
+        voter = Voter(height, proposal(height))
+        host = host_of(voter, journal)
         begin = journal.end
         host.feed(Started())
     assert host.casting._kept.needed_from(49) == begin
-    host.replica.height = cast(Any, SimpleNamespace(height=50))
+    voter.height = SimpleNamespace(height=50)
     assert host.proposals.oldest_position(50) is None
     journal.close()
