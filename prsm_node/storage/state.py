@@ -33,7 +33,7 @@ from prsm_node.storage.errors import StorageError
 from prsm_node.storage.executed_block import Execution
 from prsm_node.storage.founding import check, found, root_of_genesis
 from prsm_node.storage.generation import HEAD_KEY, SCHEMA, Head, read_head
-from prsm_node.storage.history import Bodies, FoundTransaction, ReadBody
+from prsm_node.storage.history import Bodies, ReadBody
 from prsm_node.storage.index_upkeep import IndexUpkeep
 from prsm_node.storage.journal_use import Segments
 from prsm_node.storage.offload import Offload
@@ -351,10 +351,6 @@ class State:
         record = self._blocks.block(height)
         commit = None if record is None else self._blocks.commit(height)
         return None if record is None or commit is None else StoredBlock(record, commit)
-
-    def transaction(self, digest: bytes) -> FoundTransaction | None:
-        """Return the charged transaction of this hash, None if there is none."""
-        return self.transactions.find(digest)
 
     def _adopt(self, speculated: Speculation, digest: bytes, invalid: Sequence[int]) -> Executed:
         assert speculated.digest == digest, "another block was speculated on"
