@@ -47,6 +47,7 @@ from consensus.inputs import (
     VoteReceived,
     VotesChecked,
 )
+from consensus.recent import HEIGHTS as RECENT_HEIGHTS
 from consensus.replica import Replica
 from consensus.timers import Timer, TimerKind
 from consensus.votes import Vote
@@ -237,7 +238,13 @@ class ConsensusHost:
     def _decide(self, effect: Decide) -> None:
         self.counters["decisions"] += 1
         self.counters["rounds_over_0"] += effect.certificate.round > 0
+        self._forget_bringers(effect.block.height)
         self._executor.decide(effect.block, effect.certificate)
+
+    def _forget_bringers(self, decided: int) -> None:
+        """Of votes that no quorum needed and nobody will check any more."""
+        for vote in [vote for vote in self._brought if vote.height <= decided - RECENT_HEIGHTS]:
+            del self._brought[vote]
 
     def _strengthen_commit(self, effect: StrengthenCommit) -> None:
         self._executor.strengthen(effect.certificate)

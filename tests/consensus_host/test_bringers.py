@@ -1,0 +1,52 @@
+"""A claim about who brought a vote: it is known while the vote can still be checked, and no longer."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from consensus.effects import CheckVotes, Decide, Effect
+from consensus.inputs import Input, Started, VoteReceived
+from consensus.recent import HEIGHTS
+from consensus.votes import Vote, VoteKind
+from tests.consensus_host import hosts
+
+LINK = 7
+
+
+def forged(height: int) -> Vote:
+    return Vote(VoteKind.PRECOMMIT, height, 0, None, 0, 0, bytes(32), bytes(64))
+
+
+class Decider:
+    """A replica that decides a height at each step, but for votes: those it has checked at once if told to."""
+
+    def __init__(self) -> None:
+        self.decided = 0
+        self.checks: list[Vote] = []
+
+    def step(self, happened: Input, now_ms: int) -> list[Effect]:
+        checks, self.checks = self.checks, []
+        if checks:
+            return [CheckVotes(tuple(checks))]
+        if not isinstance(happened, Started):
+            return []
+        self.decided += 1
+        block, certificate = SimpleNamespace(height=self.decided), SimpleNamespace(round=0)
+        return [Decide(cast(Any, block), cast(Any, certificate))]
+
+
+@pytest.mark.parametrize(("later", "blamed"), [(HEIGHTS - 1, LINK), (HEIGHTS, 0)])
+def test_the_bringer_of_a_vote_is_known_for_as_long_as_late_votes_count(later: int, blamed: int) -> None:
+    replica = Decider()
+    faults: list[int] = []
+    outbox = SimpleNamespace(fault=lambda link, what: faults.append(link), checked=lambda link, checks: None)
+    executor = SimpleNamespace(decide=lambda block, certificate: None)
+    checks = SimpleNamespace(vote=lambda vote: None)
+    host = hosts.host_of(replica, outbox=outbox, executor=executor, checks=checks)
+    host.vote_received(LINK, forged(1))
+    for _ in range(1 + later):
+        host.feed(Started())
+    replica.checks = [forged(1)]
+    host.feed(VoteReceived(LINK, forged(2)))
+    assert faults == [blamed]
