@@ -19,7 +19,7 @@ def forged(height: int) -> Vote:
 
 
 class Decider:
-    """A replica that decides a height at each step, but for votes: those it has checked at once if told to."""
+    """A replica that decides a height at each step but of a vote, and has checked what it is told to."""
 
     def __init__(self) -> None:
         self.decided = 0
