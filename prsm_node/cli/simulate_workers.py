@@ -6,7 +6,7 @@ whole daemons, and its processes wait for ever for a parent that was killed.
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
@@ -52,13 +52,15 @@ def in_order(of_seed: Callable[[int], Result], seeds: range, jobs: int) -> Itera
 
 
 def _start(workers: Sequence[BaseProcess]) -> None:
-    """A terminal sends Ctrl-C to all. These never hear it, not even while they load: the parent ends them."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A terminal sends Ctrl-C to all. These never hear it, not even while they load: the parent hears it once
+    they are started, and ends them."""
+    resource_tracker.ensure_running()  # it lets SIGINT through when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         for worker in workers:
             worker.start()
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(of_seed: Callable[[int], Result], seeds: range, results: Connection) -> None:
