@@ -39,7 +39,11 @@ def test_a_process_that_is_killed_is_told_of() -> None:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_one_that_was_ended(how: signal.Signals, tmp_path: Path) -> None:
     with subprocess.Popen(
-        [*SIMULATE, str(tmp_path)], stderr=subprocess.PIPE, start_new_session=True
+        [*SIMULATE, str(tmp_path)],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # Tests that a shell runs in the background inherit that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as simulate:
         try:
             workers = _workers(simulate.pid)
