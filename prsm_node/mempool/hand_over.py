@@ -14,6 +14,7 @@ from itertools import count
 from prsm_node.mempool.admission import Limits
 from prsm_node.mempool.lane_choice import LaneChoice, Powers
 from prsm_node.mempool.pending import Pending, Sender
+from prsm_node.token_bucket import TokenBucket
 
 # Transactions that one validator may bring to this lane against our own choice of it. A pool's hand-over of
 # 50,000 is mostly of senders whose lane we choose alike; the rest waits for its turn as if nobody had asked.
@@ -49,8 +50,8 @@ class HandOver:
         self._due: list[tuple[int, int, Sender]] = []
         """A heap: when to look after a sender, each once."""
         self._ticket = count()
-        self._chosen: dict[bytes, tuple[float, int]] = {}
-        """By validator: how much of its burst is used up, and as of when, ms."""
+        self._may_choose: dict[bytes, TokenBucket] = {}
+        """By validator: transactions."""
         self._sent_again_ms: dict[bytes, int] = {}
         self._linked_again: dict[bytes, None] = {}
         """Authors whose link was made so soon after an earlier one that they wait for what is theirs."""
@@ -66,17 +67,13 @@ class HandOver:
         me, members = self._me, self._choice.members
         if sender.lane == me or me is None or me not in members or by not in members:
             return
-        if self._may_choose(by, len(sender.entries), now_ms):
+        now = now_ms / 1_000
+        bucket = self._may_choose.get(by)
+        if bucket is None:
+            bucket = self._may_choose[by] = TokenBucket(CHOSEN_PER_S, CHOSEN_BURST, now)
+        if bucket.take(len(sender.entries), now):
             sender.shift = sender.ranks.index(me)
             self._pending.move(sender, me, now_ms)
-
-    def _may_choose(self, by: bytes, transactions: int, now_ms: int) -> bool:
-        used, at_ms = self._chosen.get(by, (0.0, now_ms))
-        used = max(0.0, used - max(0, now_ms - at_ms) * CHOSEN_PER_S / 1_000)
-        if good := used + transactions <= CHOSEN_BURST:
-            used += transactions
-        self._chosen[by] = used, now_ms
-        return good
 
     def author_linked(self, author: bytes, now_ms: int) -> None:
         """Send a lane's author, whose link was made (anew), what waits for it: what was on its way when the
@@ -84,7 +81,7 @@ class HandOver:
         if author not in self._choice.members:
             return
         last_ms = self._sent_again_ms.get(author)
-        if last_ms is not None and 0 <= now_ms - last_ms < SENT_AGAIN_EVERY_MS:
+        if last_ms is not None and now_ms - last_ms < SENT_AGAIN_EVERY_MS:
             self._linked_again[author] = None
             return
         self._linked_again.pop(author, None)
@@ -149,7 +146,7 @@ class HandOver:
         if not self._choice.follow(powers):
             return
         members = self._choice.members
-        for by_validator in (self._chosen, self._sent_again_ms, self._linked_again):
+        for by_validator in (self._may_choose, self._sent_again_ms, self._linked_again):
             by_validator.clear()
         for sender in self._pending.senders.values():
             if sender.lane not in members:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 import msgspec
 
-from prsm_node.network.token_bucket import BURST_S, TokenBucket
+from prsm_node.token_bucket import BURST_S, TokenBucket
 
 MIB = 1024 * 1024
 

@@ -15,7 +15,7 @@ from prsm_node.network.addresses import node_key_of
 from prsm_node.network.bans import Ban, Bans
 from prsm_node.network.cpu_budget import CpuBudget
 from prsm_node.network.scores import Scores
-from prsm_node.network.token_bucket import TokenBucket
+from prsm_node.token_bucket import TokenBucket
 
 log = structlog.get_logger("network")
 

@@ -11,7 +11,7 @@ from collections import OrderedDict
 
 import msgspec
 
-from prsm_node.network.token_bucket import BURST_S, TokenBucket
+from prsm_node.token_bucket import BURST_S, TokenBucket
 
 # An Ed25519 check where it is not measured, as in the signature worker: 32 to 60 us on the machines seen.
 SIGNATURE_CHECK_S = 40e-6

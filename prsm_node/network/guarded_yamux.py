@@ -22,7 +22,7 @@ from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.stream_muxer.yamux import yamux
 
 from prsm_node.network.addresses import node_key_of_bytes
-from prsm_node.network.token_bucket import TokenBucket
+from prsm_node.token_bucket import TokenBucket
 
 WRITE_BYTES_MAX = 65_000  # a full Yamux frame is split into two Noise messages
 # Receive window of a stream: at 80 ms of round trip 25 MB/s. The library's 16 MiB on each of 16 streams of 64

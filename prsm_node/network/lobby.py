@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict
 from typing import Generic, TypeVar
 
 from prsm_node.network.groups import is_shared
-from prsm_node.network.token_bucket import TokenBucket
+from prsm_node.token_bucket import TokenBucket
 
 Guest = TypeVar("Guest")
 

@@ -1,6 +1,6 @@
 """What one link may bring: a token bucket of messages and one of bytes for each kind (wire/kinds.py)."""
 
-from prsm_node.network.token_bucket import BURST_S, TokenBucket
+from prsm_node.token_bucket import BURST_S, TokenBucket
 from prsm_node.wire.kinds import KINDS, Kind
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from prsm_node.network.addresses import Address
 from prsm_node.network.config import NetworkConfig
-from prsm_node.network.token_bucket import TokenBucket
+from prsm_node.token_bucket import TokenBucket
 
 # One full PEERS message, two thirds of what the book takes of a whole network group.
 NODES_PER_TELLER_MAX = 64

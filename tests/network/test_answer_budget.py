@@ -15,7 +15,7 @@ from prsm_node.network.answer_budget import (
 from prsm_node.network.asking import Busy, NotFound
 from prsm_node.network.gossip import Gossiper
 from prsm_node.network.link import Link
-from prsm_node.network.token_bucket import BURST_S, TokenBucket
+from prsm_node.token_bucket import BURST_S, TokenBucket
 from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import BlocksWanted, GenesisWanted, Wanted
 from prsm_node.wire.stream import on_stream

@@ -13,7 +13,7 @@ from prsm_node.network.config import NetworkConfig
 from prsm_node.network.outbox import IN_ORDER, QUEUE_BYTES_MAX, Outbox
 from prsm_node.network.rates import Rates
 from prsm_node.network.scores import Scores
-from prsm_node.network.token_bucket import BURST_S, TokenBucket
+from prsm_node.token_bucket import BURST_S, TokenBucket
 from prsm_node.wire.frames import FRAME_OVERHEAD_MAX
 from prsm_node.wire.kinds import KINDS, Kind, Priority
 

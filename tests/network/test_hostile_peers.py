@@ -25,7 +25,7 @@ from prsm_node.network.guarded_yamux import FRAME_HEADER, HELD_BYTES_MAX, STREAM
 from prsm_node.network.host import HANDSHAKES_MAX
 from prsm_node.network.link import Link
 from prsm_node.network.outbox import QUEUE_BYTES_MAX
-from prsm_node.network.token_bucket import BURST_S
+from prsm_node.token_bucket import BURST_S
 from prsm_node.wire.frames import FrameSealer, Reason, encode_message
 from prsm_node.wire.kinds import FRAME_BYTES_MAX, KINDS, Kind, Priority
 from prsm_node.wire.payloads import BlocksWanted, Outcome, Request, Response, Wanted
