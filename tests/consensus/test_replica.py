@@ -207,14 +207,18 @@ def test_two_proposals_of_a_round_convict_while_the_first_waits_for_a_certificat
     assert not any(isinstance(effect, ReportEvidence) for effect in fed(b"c" * 32)), "again"
 
 
-def test_precommits_that_come_while_a_decision_waits_for_execution_are_in_its_certificate() -> None:
+def a_follower_of_blocks() -> tuple[Cluster, Replica]:
+    """Return a cluster with some blocks, and a replica at the first height that knows three heights' sets."""
     cluster = Cluster(heartbeat_ms=1_000).start()
     cluster.run_for(seconds=5)
+    sets = dict.fromkeys((1, 2, 3), cluster.validators)
+    start = ChainStart(0, cluster.genesis, cluster.start_ms - 1, (), {0: cluster.genesis}, sets)
+    return cluster, Replica(None, Rules(), start, Guard())
+
+
+def test_precommits_that_come_while_a_decision_waits_for_execution_are_in_its_certificate() -> None:
+    cluster, replica = a_follower_of_blocks()
     members = cluster.validators
-    start = ChainStart(
-        0, cluster.genesis, cluster.start_ms - 1, (), {0: cluster.genesis}, dict.fromkeys((1, 2, 3), members)
-    )
-    replica = Replica(None, Rules(), start, Guard())
 
     def fed(happened: Input) -> list[Effect]:
         return [e for e in replica.step(happened, cluster.now_ms) if isinstance(e, Decide | StrengthenCommit)]
@@ -238,13 +242,8 @@ def test_precommits_that_come_while_a_decision_waits_for_execution_are_in_its_ce
 
 def test_a_block_with_a_quorum_is_taken_from_any_round_once() -> None:
     """Seen from afar it waits for execution, where one for each of its proposer's rounds filled memory."""
-    cluster = Cluster(heartbeat_ms=1_000).start()
-    cluster.run_for(seconds=5)
+    cluster, replica = a_follower_of_blocks()
     members = cluster.validators
-    start = ChainStart(
-        0, cluster.genesis, cluster.start_ms - 1, (), {0: cluster.genesis}, dict.fromkeys((1, 2, 3), members)
-    )
-    replica = Replica(None, Rules(), start, Guard())
     for block, commit in cluster.peers[0].blocks[:2]:
         replica.step(BlockReceived(1, block, commit), cluster.now_ms)
     block, commit = cluster.peers[0].blocks[2]
