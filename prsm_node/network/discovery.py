@@ -166,9 +166,8 @@ class Discovery:
             def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
                 try:
                     info = zc.get_service_info(type_, name)
-                except (
-                    Exception
-                ) as error:  # its loop was not heard in time: without this, its thread would end
+                except Exception as error:
+                    # Its loop was not heard in time. Let out, the error would end the browser's thread.
                     token.run_sync_soon(links.count, f"discovery_failed.add_service.{type(error).__name__}")
                     return
                 if info is None:
