@@ -39,7 +39,7 @@ def _proposal(validator: "Validator", what: happened.ProposalReceived) -> bool:
     members = replica.chain.validators(proposal.height)
     good = members is not None and validator.cluster.signatures.proposal(proposal, members)
     if _judged(validator, good):
-        validator.keep_proposal(proposal)
+        validator.hear_proposal(proposal)
     return good
 
 

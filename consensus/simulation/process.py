@@ -26,6 +26,9 @@ from consensus.votes import CheckedVote
 if TYPE_CHECKING:
     from consensus.simulation.cluster import Cluster
 
+HEARD_MAX = 8
+"""Proposals that a process remembers besides those it voted for: the daemon's proposal_store.HEARD_MAX."""
+
 
 class Crashed(Exception):
     """The process ended between two effects."""
@@ -65,7 +68,31 @@ class Process:
         height = len(self.blocks) + 1
         self.kept_proposals = [kept for kept in self.kept_proposals if kept.height >= height]
         self.proposals = {block_digest(kept.block): kept for kept in self.kept_proposals}
+        """What it can give: proposals that it voted for, and the last few that it heard."""
+        self._voted = set(self.proposals)
+        self._last_heard: dict[bytes, None] = {}
         self._count = 0
+
+    def hear_proposal(self, proposal: CheckedProposal) -> None:
+        """Remember one of the last few. What is only heard costs the disk nothing."""
+        value = block_digest(proposal.block)
+        self.proposals.setdefault(value, proposal)
+        self._last_heard.setdefault(value)
+        if len(self._last_heard) > HEARD_MAX:
+            oldest = next(iter(self._last_heard))
+            del self._last_heard[oldest]
+            if oldest not in self._voted:
+                self.proposals.pop(oldest, None)
+
+    def keep_proposal(self, proposal: CheckedProposal) -> None:
+        """Queue it for the disk: a vote for it, written later, is durable no sooner. A polka is worth little
+        when all who have its block end and forget it."""
+        value = block_digest(proposal.block)
+        if value in self._voted:
+            return
+        self._voted.add(value)
+        self.proposals[value] = proposal
+        self.disk.write(lambda: self.kept_proposals.append(proposal), lambda: None)
 
     def start(self) -> None:
         """Begin a life: the replica takes back what a journal holds, and may sign at once."""

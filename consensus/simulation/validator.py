@@ -19,7 +19,7 @@ from consensus.simulation.fetching import LOOK_AROUND_MS, Fetching
 from consensus.simulation.inbound import admits
 from consensus.simulation.process import Crashed, Process
 from consensus.simulation.violation import Violation
-from consensus.votes import CheckedVote, Vote
+from consensus.votes import NIL, CheckedVote, Vote
 
 
 class Validator(Process):
@@ -54,6 +54,7 @@ class Validator(Process):
         self.guard = guard
 
     def cast_vote(self, effect: fx.CastVote) -> None:
+        self._keep_voted(effect.vote)
         vote = self.cluster.signatures.sign_vote(effect.vote)
         self.cluster.on_vote(vote.height, vote.round)
 
@@ -64,6 +65,17 @@ class Validator(Process):
             self.feed(happened.VoteCast(vote))
 
         self.disk.write(lambda: self._keep_guard(effect.guard, vote), durable)
+
+    def _keep_voted(self, vote: Vote) -> None:
+        """Keep what it votes for, as the daemon does: this round's proposal, or another one heard."""
+        if vote.value is NIL:
+            return
+        height = self.replica.height
+        voted = height.proposals.proposal(vote.round) if height.height == vote.height else None
+        if voted is None or block_digest(voted.block) != vote.value:
+            voted = self.proposals.get(vote.value)
+        if voted is not None:
+            self.keep_proposal(voted)
 
     def show_vote(self, vote: CheckedVote) -> None:
         self.broadcast(happened.VoteReceived(self.link, vote))
@@ -80,15 +92,6 @@ class Validator(Process):
         # In this order: a proposal that a restart finds without its guard would be signed a second time.
         self.disk.write(lambda: self._keep_guard(effect.guard, proposal), durable)
         self.keep_proposal(proposal)
-
-    def keep_proposal(self, proposal: CheckedProposal) -> None:
-        """Queue it for the disk: a vote for it, written later, is durable no sooner. A polka is worth little
-        when all who have its block end and forget it."""
-        value = block_digest(proposal.block)
-        if value in self.proposals:
-            return
-        self.proposals[value] = proposal
-        self.disk.write(lambda: self.kept_proposals.append(proposal), lambda: None)
 
     def show_proposal(self, proposal: CheckedProposal) -> None:
         self.broadcast(happened.ProposalReceived(self.link, proposal))

@@ -5,12 +5,18 @@ from hashlib import sha256
 import pytest
 from msgspec.structs import replace
 
+from consensus.blocks import Block, CheckedProposal, Proposal, block_digest
 from consensus.simulation.byzantine import ACTORS
+from consensus.simulation.chance import Chance
+from consensus.simulation.cluster import Cluster
+from consensus.simulation.process import HEARD_MAX
 from consensus.simulation.run import play, simulate
 from consensus.simulation.scenario import Links
 from consensus.simulation.schedule import Crash, Schedule, Unusual, schedule_of
 from consensus.simulation.timeline import lines
+from consensus.votes import NIL, Vote
 from prsm_node.cli.simulate import load, shipped
+from prsm_node.consensus_host import proposal_store
 from tests.hash_seeds import printed
 
 MIXED = load("mixed")
@@ -106,3 +112,25 @@ def test_a_block_that_was_voted_for_outlives_the_crash_of_all_who_have_it() -> N
     """Its polka binds their locks: forgotten by all, it would hold the height for ever."""
     verdict, _ = simulate(load("failing_rounds"), 273)
     assert verdict.violation is None
+
+
+def test_a_disk_keeps_the_blocks_that_were_voted_for_and_none_that_was_only_heard() -> None:
+    """As the daemon's journal does: what no vote rests on must not help after a crash."""
+    cluster = Cluster(Chance(1)).start()
+    one = cluster.all[0]
+    while not one.kept_proposals:
+        cluster.run(1)
+    voted = [block_digest(kept.block) for kept in one.kept_proposals]
+    assert {vote.value for vote in one.guard_messages if isinstance(vote, Vote)} <= {*voted, NIL}
+    height, nobody = one.replica.height.height, bytes(32)
+    for time_ms in range(HEARD_MAX + 2):
+        block = Block(height, nobody, time_ms, one.key, (), (), nobody, nobody)
+        one.hear_proposal(CheckedProposal(Proposal(0, -1, one.key, block)))
+    assert len(one.proposals) == len(voted) + HEARD_MAX
+    one.crash()
+    one.start()
+    assert list(one.proposals) == voted
+
+
+def test_a_simulated_process_remembers_as_many_proposals_as_a_daemon() -> None:
+    assert HEARD_MAX == proposal_store.HEARD_MAX
