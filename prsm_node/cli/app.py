@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
@@ -31,7 +32,33 @@ def loaded(name: str) -> click.Command:
     build = _plain if COMMANDS[name].plain else _read_by_typer
     command = build(name.split()[-1], function, _help_of(name, function.__doc__))
     command.params.append(home_option())
+    setattr(command, "parse_args", partial(_parsed, command.parse_args))  # noqa: B010
     return command
+
+
+def _parsed(
+    parse: Callable[[click.Context, list[str]], list[str]], context: click.Context, arguments: list[str]
+) -> list[str]:
+    """Let what click's parser refuses name its command, and an option without its value what it wants."""
+    try:
+        return parse(context, arguments)
+    except click.BadOptionUsage as error:
+        if "requires an argument" not in error.message:
+            error.ctx = error.ctx or context
+            raise
+        wanted = _wanted(error.option_name, context.command)
+        raise click.BadOptionUsage(error.option_name, wanted, context) from None
+    except click.UsageError as error:
+        error.ctx = error.ctx or context
+        raise
+
+
+def _wanted(name: str, command: click.Command) -> str:
+    option = next(one for one in command.params if isinstance(one, click.Option) and name in one.opts)
+    kinds = {"integer": "a whole number", "float": "a number"}
+    value = option.metavar or kinds.get(option.type.name.partition(" ")[0], "a value")
+    about = (option.help or "").rstrip(".")
+    return f"{name} needs {value} after it ({about[:1].lower()}{about[1:]})"
 
 
 def _plain(name: str, function: Callable[..., object], help: str) -> click.Command:
@@ -71,6 +98,9 @@ class CommandGroup(click.Group):
             name, help=help, context_settings=CONTEXT, params=[home_option()], no_args_is_help=True
         )
         self._prefix = prefix
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return _parsed(super().parse_args, ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         names = [name.removeprefix(self._prefix) for name in COMMANDS if name.startswith(self._prefix)]

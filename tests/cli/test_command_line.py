@@ -98,6 +98,14 @@ def test_help_of_a_command_says_what_the_table_says(name: str, capsys: pytest.Ca
         (["block", "x"], "'x' is not a whole number; see prsm-node block --help"),
         (["wallet", "history", "dev0", "--before", str(2**64)], "is not in the range"),
         (["wallet", "new", "\udcff"], "is not UTF-8 text"),
+        (
+            ["peers", "--unban"],
+            "--unban needs WHO after it (lift a ban, by the first column of --banned); "
+            "see prsm-node peers --help",
+        ),
+        (["init", "--port"], "--port needs a whole number after it (the TCP port to listen on); see"),
+        (["status", "--home"], "--home needs DIR after it"),
+        (["--home"], "--home needs DIR after it"),
         (["--home", "", "status"], "it is empty; name a folder"),
         (["bench"], "Choose from: primitives, ledger"),
     ],
