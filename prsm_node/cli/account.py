@@ -6,17 +6,19 @@ import typer
 
 from prsm_node.cli.amounts import ftns
 from prsm_node.cli.daemon import daemon
+from prsm_node.cli.home_options import chosen_home
 from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_fields, print_json
 from prsm_node.control.views import AccountView
-from prsm_node.identity.addresses import account_text, parse_account
+from prsm_node.identity import wallets
+from prsm_node.identity.addresses import account_text
 
 if TYPE_CHECKING:
     from prsm_node.account_proof import ProvenAccount
 
 
 def account(
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="prsm1...")],
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="prsm1..., or a wallet of this home.")],
     proof: Annotated[
         bool, typer.Option("--proof", help="Print a proof that needs no trust in this node, as JSON.")
     ] = False,
@@ -27,7 +29,7 @@ def account(
     With --proof the answer is one JSON object for a file: the account, the state root that covers it, and the
     block header and commit certificate that certify the root. `prsm-node verify-proof` checks it.
     """
-    wanted = parse_account(address)
+    wanted = wallets.account(chosen_home(), address)
     if proof:
         print_json(proven(wanted))
         return

@@ -35,11 +35,13 @@ def decode(prefix: str, text: str, content_bytes: int, noun: str) -> bytes:
     lowered = text.lower()
     found_prefix, separator, data = lowered.rpartition("1")
     if not separator or found_prefix != prefix:
-        raise MalformedText(f"{noun} {_shown(text)} does not begin with {prefix}1")
+        raise MalformedText(f"{noun} {_shown(text)} does not begin with {prefix}1; copy it again")
     length = CHECKSUM_CHARACTERS + (content_bytes * 8 + 4) // 5
     if len(data) != length:
         whole = len(prefix) + 1 + length
-        raise MalformedText(f"{noun} {_shown(text)} has {len(text)} characters; it should have {whole}")
+        raise MalformedText(
+            f"{noun} {_shown(text)} has {len(text)} characters and should have {whole}; copy it again"
+        )
     strange = next((character for character in data if character not in VALUE_OF), None)
     if strange is not None:
         raise MalformedText(f"{noun} {_shown(text)} contains {strange!r}, which none does; copy it again")

@@ -7,7 +7,7 @@ from typing import Final
 from prsm_node.errors import OperatorError
 from prsm_node.home import Home
 from prsm_node.identity import keystore
-from prsm_node.identity.addresses import ACCOUNT_PREFIX, address_of, parse_account
+from prsm_node.identity.addresses import ACCOUNT_PREFIX, VALIDATOR_PREFIX, address_of, parse_account
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.identity.keystore import KeyKind, StoredKey
 from prsm_node.identity.passphrases import Passphrase, Scrypt
@@ -43,9 +43,7 @@ def stored(home: Home, name: str) -> StoredKey:
     """Return the public half of a wallet; raise WalletError if there is none of this name."""
     path = path_of(home, name)
     if not path.exists():
-        names = [wallet.name for wallet in listed(home)]
-        there = f"there are {', '.join(names[:10])}" if names else "make one with: prsm-node wallet new"
-        raise WalletError(f"there is no wallet {name}; {there}")
+        raise WalletError(f"there is no wallet {name}; {_there_are(home, name)}")
     return keystore.describe(path)
 
 
@@ -74,9 +72,18 @@ def made(
 
 def account(home: Home, text: str) -> bytes:
     """Return the address that `text` means: `prsm1...`, or the name of a wallet in this home."""
-    if text.lower().startswith(f"{ACCOUNT_PREFIX}1"):
+    if text.lower().startswith((f"{ACCOUNT_PREFIX}1", f"{VALIDATOR_PREFIX}1")):
         return parse_account(text)
+    if not path_of(home, text).exists():
+        raise WalletError(
+            f"there is no wallet {text}; {_there_are(home, text)}, or give an address, {ACCOUNT_PREFIX}1..."
+        )
     return address(stored(home, text))
+
+
+def _there_are(home: Home, missing: str) -> str:
+    names = [wallet.name for wallet in listed(home)]
+    return f"there are {', '.join(names[:10])}" if names else f"make it with: prsm-node wallet new {missing}"
 
 
 def _in_order(name: str) -> tuple[str, int, str]:

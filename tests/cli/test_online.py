@@ -105,6 +105,7 @@ def test_a_payment_is_final_when_the_command_ends(served: Served, capsys: pytest
     assert shown["transfers"] == [{"to": dev1, "amount": "1500000000"}]
 
     assert served.asks(capsys, "account", dev0)["nonce"] == 1
+    assert served.asks(capsys, "account", "dev0")["address"] == dev0, "a wallet of this home by its name"
     assert served.asks(capsys, "wallet", "balance", "dev0")["balance"] == "5000000000"
     history = served.asks(capsys, "wallet", "history", "dev0")["history"]
     assert [entry["tx"] for entry in history] == [sent["tx"]]
@@ -214,6 +215,21 @@ def test_a_proof_that_no_header_certifies_in_time_is_said_to_be_late(
     address = account_text(b"\x01" + bytes(32))
     assert run(["--home", str(served.home.path), "account", address, "--proof"]) == 1
     assert "no decided block names the root of this state yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("dev7", "there is no wallet dev7; there are dev0, dev1, or give an address, prsm1..."),
+        ("prsm1qq", "has 7 characters and should have 64; copy it again"),
+        (validator_text(KEY), "is a validator; an account begins with prsm1"),
+    ],
+)
+def test_an_account_that_is_none_is_told_with_what_would_be_one(
+    served: Served, capsys: pytest.CaptureFixture[str], name: str, says: str
+) -> None:
+    assert run(["--home", str(served.home.path), "account", name]) == 1
+    assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("digest", ["12", "zz" * 32, ""])

@@ -55,7 +55,7 @@ def test_any_one_mistyped_character_is_found(key: bytes, place: int, typed: str)
     [
         ("", "does not begin with prsm1"),
         ("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "does not begin with prsm1"),
-        (account_text(address_of(KEY))[:-1], "has 63 characters; it should have 64"),
+        (account_text(address_of(KEY))[:-1], "has 63 characters and should have 64; copy it again"),
         (account_text(address_of(KEY)).replace("q", "Q", 1), "mixes upper and lower case"),
         (account_text(address_of(KEY))[:-1] + "b", "contains 'b', which none does"),
         (validator_text(KEY), "is a validator; an account begins with prsm1"),
