@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import trio
 
-from prsm_node.mempool.admission import Reason
+from prsm_node.mempool.admission import Admission, Reason
 from prsm_node.mempool.pool import Mempool
 
 # Two seconds at the ceiling, in transactions of 250 bytes or in fewer large ones. What finds it full is
@@ -58,8 +58,9 @@ class Intake:
         no_room: Callable[[], None] = _nothing,
         by: bytes | None = None,
     ) -> None:
-        """Queue them; `admitted` is called once if one of them was new and good, and none was bad, `no_room`
-        if one was not judged, here or in this link's share; `by` as in Mempool.submit."""
+        """Queue them; `admitted` is called once if one of them was new and good, and none is bad, those that
+        were refused unchecked included: others' books differ from ours, and they would find it and blame us.
+        `no_room` is called if one was not judged, here or in this link's share; `by` as in Mempool.submit."""
         size = sum(map(len, raws))
         if self._bytes + size > INTAKE_BYTES:
             self.dropped += len(raws)
@@ -88,7 +89,18 @@ class Intake:
             bad = [admission.reason for admission in admissions if admission.reason in FAULTS]
             for reason in bad:
                 self._fault(link, f"transaction.{reason.name.lower()}")
-            if not bad and any(admission.accepted for admission in admissions):
+            goes_on = admitted is not _nothing and any(admission.accepted for admission in admissions)
+            if goes_on and not bad and await self._sound(link, raws, admissions):
                 admitted()
             if any(admission.reason in NO_ROOM for admission in admissions):
                 no_room()
+
+    async def _sound(self, link: int, raws: Sequence[bytes], admissions: Sequence[Admission]) -> bool:
+        """Whether those too that the books refused are transactions and signed; what is not is the link's
+        fault."""
+        refused = [raw for raw, admission in zip(raws, admissions, strict=True) if not admission.accepted]
+        bad, checked = await self._mempool.forged(refused)
+        self._checked(link, checked)
+        for reason in bad:
+            self._fault(link, f"transaction.{reason.name.lower()}")
+        return not bad

@@ -273,6 +273,22 @@ class Mempool:
         """
         return await check_body(body, self._ledger, self._verifier, self._verified, spent_allowed)
 
+    async def forged(self, raws: Sequence[bytes]) -> tuple[list[Reason], int]:
+        """Return MALFORMED or WRONG_SIGNATURE for each that is so in itself, whatever the books say of it,
+        and how many signatures that took."""
+        bad: list[Reason] = []
+        unknown: list[bytes] = []
+        for raw in raws:
+            try:
+                decode_transaction(raw)
+            except MalformedTransaction:
+                bad.append(Reason.MALFORMED)
+                continue
+            if sha256(raw).digest() not in self._verified:
+                unknown.append(raw)
+        results = await self._verifier.check(unknown) if unknown else b""
+        return bad + [Reason.WRONG_SIGNATURE] * results.count(0), len(unknown)
+
     def certified(self, hashes: Iterable[bytes]) -> None:
         """These are in a certified batch: no other lane need carry them."""
         by_hash = self._pending.by_hash

@@ -168,6 +168,8 @@ class Gossiper:
 
     def _spread(self, digest: bytes, encoded: bytes, source: Link | None) -> None:
         self._remember(digest)
+        if digest in self._held:
+            return  # it went to all, and came back since it was forgotten or is no more among the seen
         self._held[digest] = (self._clock(), encoded)
         self._held_bytes += len(encoded)
         while self._held_bytes > HELD_BYTES_MAX:

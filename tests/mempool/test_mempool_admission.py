@@ -365,3 +365,35 @@ async def test_who_brings_what_is_not_judged_for_want_of_room_hears_so_and_the_n
         assert await bring(2, raw(3, 0, signature=FORGED)) == ["transaction.wrong_signature"]
         assert await bring(2, bytes(INTAKE_BYTES + 1)) == ["no room"]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_forged_transaction_goes_on_in_no_message_whatever_the_books_say_of_it() -> None:
+    """Who is handed it by us has other books, finds it forged, and would have us banned for it."""
+    desk = Desk(Limits(items_max=100))
+    desk.ledger.accounts[address(1)] = Account(10**12, nonce=1)
+    told: list[str] = []
+    checked: list[int] = []
+    intake = Intake(desk.pool, lambda link, why: told.append(why), lambda link, count: checked.append(count))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(intake.run)
+
+        async def bring(*raws: bytes) -> list[str]:
+            told.clear()
+            intake.take(1, raws, lambda: told.append("admitted"))
+            await trio.testing.wait_all_tasks_blocked()
+            return list(told)
+
+        held = [raw(1, nonce, amount=2) for nonce in range(10, 14)]
+        assert await bring(*held) == ["admitted"], "with a gap before them, so that they stay here alone"
+        refused = {
+            "taken": raw(1, 10, signature=FORGED),
+            "spent": raw(1, 0, signature=FORGED),
+            "too far": raw(1, 1_000, signature=FORGED),
+            "overdrawn": raw(2, 0, signature=FORGED),
+            "cheap": raw(1, 40, fee=1, signature=FORGED),
+        }
+        for nonce, (name, forged) in enumerate(refused.items(), start=20):
+            assert await bring(raw(1, nonce), forged) == ["transaction.wrong_signature"], name
+        assert await bring(raw(1, 30), held[0], raw(1, 0)) == ["admitted"], "known or late is no fault"
+        assert checked[-2:] == [1, 1], "of what was refused only what was not checked before is"
+        nursery.cancel_scope.cancel()

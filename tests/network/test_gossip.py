@@ -109,6 +109,33 @@ async def test_a_message_that_was_not_judged_is_taken_from_the_next_who_brings_i
             await until(lambda: judged == [b"a payment"])
 
 
+async def test_a_message_that_proves_good_again_and_again_is_sent_on_once_and_held_once() -> None:
+    """One of many transactions, some admitted each time that it comes: counted twice, what is held came to
+    nothing, and the node to its end."""
+    async with running() as nursery:
+        first = Node(1, config())
+        gossiper = Gossiper(first.links, have_s=1e6)
+        body = bytes(60_000)
+
+        def take(link: Link, body: bytes) -> None:
+            for _ in range(200):
+                gossiper.hand_on(TOPIC, body, link)
+                gossiper.forget(TOPIC, body)
+
+        gossiper.subscribe(TOPIC, take)
+        first.addresses = await nursery.start(first.links.run)
+        _, others, _ = await gossiping(nursery, 2, *first.addresses)
+        third, _, heard = await gossiping(nursery, 3, *first.addresses)
+        await until(lambda: len(first.links.links()) == 2)
+        others.publish(TOPIC, body)
+        await until(lambda: heard)
+        _, _, late = await gossiping(nursery, 4, *first.addresses)
+        await until(lambda: late)
+        assert heard == late == [body], "held still, for who comes later"
+        assert first.links.counters["gossip_repaired"] == 1
+        assert third.links.counters["received.gossip"] == 1
+
+
 async def test_what_was_not_judged_is_not_asked_for_at_every_offer_of_every_peer() -> None:
     """A node that is full would have it sent by each of its links, again and again."""
     async with running() as nursery:
