@@ -71,6 +71,11 @@ def test_a_plain_command_takes_json_and_nothing_else(name: str) -> None:
     assert (json.name, json.annotation, json.default) == ("json", bool, False)
 
 
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "start"])
+def test_every_command_but_the_daemon_itself_answers_in_json(name: str) -> None:
+    assert any("--json" in parameter.opts for parameter in app.loaded(name).params)
+
+
 def test_every_group_in_the_table_has_commands_and_the_other_way_round() -> None:
     assert {name.split()[0] for name in COMMANDS if " " in name} == set(GROUPS)
 

@@ -16,6 +16,7 @@ from prsm_node.control.server import serve
 from prsm_node.home import Home
 from prsm_node.identity import wallets
 from prsm_node.identity.addresses import account_text, validator_text
+from prsm_node.observability.logs import text_line
 from tests.control.pretend_node import GENESIS, KEY, PretendNode
 
 
@@ -243,6 +244,27 @@ def test_the_last_lines_of_the_log_are_shown(made: Home, capfdbinary: pytest.Cap
     made.log.write_bytes(b"".join(b"line %d\n" % i for i in range(100)))
     assert run(["--home", str(made.path), "logs", "--lines", "2"]) == 0
     assert capfdbinary.readouterr().out == b"line 98\nline 99\n"
+
+
+def test_each_line_of_the_log_is_an_object_for_scripts(
+    made: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = {"time": "2026-01-31T12:00:00.250Z", "level": "warning", "room": "node", "event": "alarm"}
+    event = {"event": "a fork was met", "why": "two = 2\nblocks", "height": 7}
+    line = text_line(written["time"], "error", "consensus", event, colours=False)
+    made.log.parent.mkdir(exist_ok=True)
+    made.log.write_text(f"{json.dumps(written)}\n{line}    of a traceback\nnot ended yet")
+    assert run(["--home", str(made.path), "logs", "--json"]) == 0
+    as_json, as_text, other = map(json.loads, capsys.readouterr().out.splitlines())
+    assert as_json == written
+    assert as_text == {
+        "time": "2026-01-31T12:00:00.250Z",
+        "level": "error",
+        "room": "consensus",
+        "event": "a fork was met",
+        "fields": "why='two = 2\\nblocks' height=7",
+    }
+    assert other == {"text": "    of a traceback"}
 
 
 def test_a_home_without_a_log_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
