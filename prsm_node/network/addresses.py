@@ -90,6 +90,18 @@ def parse_address(text: str) -> Address:
     return Address(family, host, int(parts[4]), node_key_of(parts[6]))
 
 
+def address_seen(host: object, port: object) -> str:
+    """Return /ip4|ip6/<host>/tcp/<port> of what a socket names as its other end, "" where that is none.
+
+    A zone (fe80::1%eth0, RFC 4007) counts on the machine alone that wrote it, and is left away.
+    """
+    try:
+        ip = ip_address(str(host).partition("%")[0])
+        return str(parse_address(f"/ip{ip.version}/{ip}/tcp/{port}"))
+    except ValueError:
+        return ""
+
+
 def host_of(transport: str) -> str:
     """Return the IP address in /ip4|ip6/<host>/..., "" where there is none."""
     parts = transport.split("/")

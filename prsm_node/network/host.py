@@ -40,7 +40,7 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from prsm_node.errors import OperatorError
 from prsm_node.network import guarded_yamux
-from prsm_node.network.addresses import Address, node_key_of_bytes, peer_id_of
+from prsm_node.network.addresses import Address, address_seen, host_of, node_key_of_bytes, peer_id_of
 from prsm_node.network.groups import group_of_host
 from prsm_node.network.guarded_yamux import GuardedYamux
 from prsm_node.network.lobby import Arrivals, Lobby
@@ -75,11 +75,9 @@ class PeerStream:
     def address(self) -> str:
         try:
             remote = self._stream.get_remote_address()
-        except Exception:
+            return "" if remote is None else address_seen(remote[0], remote[1])
+        except Exception:  # whatever the library makes of a socket that is gone
             return ""
-        if remote is None:
-            return ""
-        return f"/ip{6 if ':' in remote[0] else 4}/{remote[0]}/tcp/{remote[1]}"
 
     async def drop(self) -> None:
         await self._host.drop(getattr(self._stream, "swarm_conn", None))
@@ -326,14 +324,15 @@ class Host:
 
 
 def _remember_address(socket: ReadWriteCloser) -> str:
-    """Return the host at the other end. The library gives no address of an IPv6 peer, whose socket names flow
-    and scope as well, unless it is remembered."""
+    """Return the host at the other end, "" where that is none. The library gives no address of an IPv6 peer,
+    whose socket names flow and scope as well, unless it is remembered."""
     try:
         host, port = socket.stream.socket.getpeername()[:2]  # type: ignore[attr-defined]
     except (AttributeError, OSError, ValueError):
         return ""
-    setattr(socket, "_cached_remote_address", (str(host), int(port)))  # noqa: B010
-    return str(host)
+    seen = host_of(address_seen(host, port))
+    setattr(socket, "_cached_remote_address", (seen, port) if seen else None)  # noqa: B010
+    return seen
 
 
 async def _nothing(nursery: trio.Nursery) -> None:

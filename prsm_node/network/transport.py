@@ -20,7 +20,8 @@ class Stream(Protocol):
 
     @property
     def address(self) -> str:
-        """Where the peer is, /ip4/.../tcp/...; empty once the connection is gone."""
+        """Where the peer is, /ip4/.../tcp/... as parse_address takes it; empty once the connection is gone,
+        or where that can't be told."""
 
     async def read(self, n: int) -> bytes:
         """Return what came, at most `n` bytes; b"" or any exception says that the stream is over."""

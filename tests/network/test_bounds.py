@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from prsm_node.network import address_book, scores
 from prsm_node.network.address_book import AddressBook
-from prsm_node.network.addresses import Address, node_key_of, parse_address, peer_id_of
+from prsm_node.network.addresses import Address, address_seen, node_key_of, parse_address, peer_id_of
 from prsm_node.network.config import NetworkConfig
 from prsm_node.network.outbox import IN_ORDER, QUEUE_BYTES_MAX, Outbox
 from prsm_node.network.rates import Rates
@@ -77,6 +77,26 @@ def test_no_text_makes_parsing_fail_otherwise(text: str) -> None:
             parse_address(candidate)
         except ValueError:
             continue
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("192.0.2.1", "/ip4/192.0.2.1/tcp/7100"),
+        ("2001:db8::1", "/ip6/2001:db8::1/tcp/7100"),
+        ("fe80::1%eth0", "/ip6/fe80::1/tcp/7100"),
+        ("node.example", ""),
+        (None, ""),
+    ],
+)
+def test_where_a_connection_comes_from_is_an_address_or_not_known(host: str | None, address: str) -> None:
+    assert address_seen(host, 7_100) == address
+
+
+@given(st.text(max_size=40), st.integers() | st.text(max_size=8))
+def test_whatever_a_socket_says_of_its_other_end_can_be_read(host: str, port: object) -> None:
+    seen = address_seen(host, port)
+    assert not seen or str(parse_address(seen)) == seen
 
 
 def test_messages_leave_in_order_of_priority_and_greetings_before_all() -> None:
