@@ -19,6 +19,7 @@ from prsm_node import bounded_file
 from prsm_node.errors import OperatorError
 from prsm_node.identity.addresses import account_text, parse_account, parse_validator, validator_text
 from prsm_node.identity.bech32m import MalformedText
+from prsm_node.identity.ed25519 import PUBLIC_KEY_BYTES, of_small_order
 from prsm_node.ledger.parameters import Parameters
 from prsm_node.ledger.transactions import SUPPLY_CAP, Address, Amount, KeyType
 from prsm_node.unreadable import UNREADABLE
@@ -176,9 +177,21 @@ def load(path: Path) -> Genesis:
 
 def _parsed(parse: Callable[[str], bytes], text: str, field: str) -> bytes:
     try:
-        return parse(text)
+        parsed = parse(text)
     except MalformedText as error:
         raise GenesisError(f"{field}: {error}") from None
+    _refuse_small_order(parsed, field)
+    return parsed
+
+
+def _refuse_small_order(key_or_address: bytes, field: str) -> None:
+    """A validator that anyone can sign for, or money that anyone can spend: no key was made so."""
+    key = key_or_address[-PUBLIC_KEY_BYTES:]
+    if of_small_order(key):
+        raise GenesisError(
+            f"{field}: {key.hex()} is an Ed25519 point of small order, for which anyone can sign; put a key "
+            "there that its owner made"
+        )
 
 
 def _check(made: Genesis) -> None:
@@ -188,11 +201,14 @@ def _check(made: Genesis) -> None:
     power = sum(validator.power for validator in made.validators)
     if power > POWER_TOTAL_MAX:
         raise GenesisError(f"validators: their powers sum to {power}; at most {POWER_TOTAL_MAX} is allowed")
+    for i, key in enumerate(keys):
+        _refuse_small_order(key, f"validators[{i}].key")
     addresses = [account.address for account in made.accounts]
     if any(a >= b for a, b in pairwise(addresses)):
         raise GenesisError("accounts: an address stands twice, or they are not in order of address")
     for i, address in enumerate(addresses):
         if address[0] != KeyType.ED25519:
             raise GenesisError(f"accounts[{i}].address: key type {address[0]} is unknown; only 1 is")
+        _refuse_small_order(address, f"accounts[{i}].address")
     if made.supply > SUPPLY_CAP:
         raise GenesisError(f"accounts: balances sum to {made.supply} base units; the cap is {SUPPLY_CAP}")

@@ -20,6 +20,7 @@ from prsm_node.control.views import AccountView, HistoryView, NetworkView, Settl
 from prsm_node.errors import OperatorError
 from prsm_node.identity import wallets
 from prsm_node.identity.addresses import account_text, address_of
+from prsm_node.identity.ed25519 import PUBLIC_KEY_BYTES, of_small_order
 from prsm_node.ledger.transactions import (
     MEMO_BYTES_MAX,
     Transfer,
@@ -53,7 +54,7 @@ def send(
     Prints how much faulty voting power it would take to undo the payment.
     """
     home = existing_home()
-    transfer = Transfer(wallets.account(home, to), _positive(amount))
+    transfer = Transfer(_payable(wallets.account(home, to)), _positive(amount))
     memo_bytes = memo.encode()
     if len(memo_bytes) > MEMO_BYTES_MAX:
         raise OperatorError(f"the memo has {len(memo_bytes)} bytes; at most {MEMO_BYTES_MAX} fit")
@@ -157,6 +158,15 @@ def _positive(amount: str) -> int:
     if parsed == 0:
         raise OperatorError("an amount of 0 moves nothing; choose at least 0.000000001")
     return parsed
+
+
+def _payable(address: bytes) -> bytes:
+    if of_small_order(address[-PUBLIC_KEY_BYTES:]):
+        raise OperatorError(
+            f"{account_text(address)} is nobody's: anyone can sign for it and take what you send; "
+            "ask for an address again"
+        )
+    return address
 
 
 def _check_covered(account: AccountView, needed: int, name: str) -> None:

@@ -21,6 +21,14 @@ SEED_BYTES: Final = 32
 PUBLIC_KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 
+_P: Final = 2**255 - 19
+SIGN_BIT: Final = 2**255
+_Y_OF_ORDER_8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+# The y-coordinates of the points of order 1, 2, 4 and 8 on the curve of RFC 8032, section 5.1, and what of
+# them can be written a second time with p added (Chalkias, Garillot, Nikolaenko, "Taming the many EdDSAs",
+# IACR ePrint 2020/1244, table 1).
+SMALL_ORDER_Y: Final = frozenset({1, _P - 1, 0, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8, _P, _P + 1})
+
 
 def verify(key: bytes, signature: bytes, message: bytes) -> bool:
     """Whether `signature` over `message` is good for the 32-byte public `key`, by ZIP-215. Never raises.
@@ -30,6 +38,15 @@ def verify(key: bytes, signature: bytes, message: bytes) -> bool:
     if len(key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
     return bool(ed25519_zebra.ed_verify(signature, message, key))
+
+
+def of_small_order(key: bytes) -> bool:
+    """Whether `key` encodes one of the eight points whose order divides the cofactor, so that a signature for
+    it can be made by anybody (as R the identity and s = 0, under `verify`'s rule).
+
+    No secret has such a key. The sign bit is left out: of the fourteen encodings, six are not canonical.
+    """
+    return int.from_bytes(key, "little") & SIGN_BIT - 1 in SMALL_ORDER_Y
 
 
 class SigningKey:

@@ -123,6 +123,15 @@ def test_a_payment_that_is_not_covered_is_not_sent(
     assert served.node.blocks == []
 
 
+def test_nothing_is_sent_to_an_address_that_anyone_can_spend_from(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    burnt = account_text(b"\x01" + bytes(32))
+    payment = ["wallet", "send", "--from", "dev0", "--to", burnt, "--amount", "1"]
+    assert run(["--home", str(served.home.path), *payment]) == 1
+    assert f"{burnt} is nobody's: anyone can sign for it" in capsys.readouterr().err
+
+
 def test_a_fee_below_the_least_is_refused_with_the_least(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prsm_node.identity.ed25519 import SigningKey, verify
+from prsm_node.identity.ed25519 import SIGN_BIT, SMALL_ORDER_Y, SigningKey, of_small_order, verify
 
 IDENTITY_POINT = b"\x01" + bytes(31)
 
@@ -36,6 +36,24 @@ def test_a_signature_is_good_for_its_message_and_key_only() -> None:
 def test_the_rule_is_zip_215_which_accepts_points_of_small_order() -> None:
     # R and A are the identity and s is 0, so that sB = R + kA; stricter rules refuse it.
     assert verify(IDENTITY_POINT, IDENTITY_POINT + bytes(32), b"anything")
+
+
+@pytest.mark.parametrize("y", sorted(SMALL_ORDER_Y))
+@pytest.mark.parametrize("sign", [0, SIGN_BIT])
+def test_anyone_can_sign_for_a_key_of_small_order(y: int, sign: int) -> None:
+    key = (y | sign).to_bytes(32, "little")
+    assert of_small_order(key)
+    assert verify(key, IDENTITY_POINT + bytes(32), b"anything")
+
+
+@given(st.integers(0, 2**256 - 1) | st.sampled_from(sorted(SMALL_ORDER_Y)).map(lambda y: y + 1))
+def test_for_no_other_key_can_anyone_sign(number: int) -> None:
+    key = number.to_bytes(32, "little")
+    assert of_small_order(key) == verify(key, IDENTITY_POINT + bytes(32), b"anything")
+
+
+def test_the_keys_that_are_made_are_of_large_order() -> None:
+    assert not any(of_small_order(SigningKey.generate().public) for _ in range(100))
 
 
 @given(st.binary(max_size=40), st.binary(max_size=80), st.binary(max_size=40))

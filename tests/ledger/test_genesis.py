@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from prsm_node.genesis import GenesisError, decode, from_document, genesis, load, save, to_document
+from prsm_node.identity.addresses import account_text, validator_text
 from prsm_node.ledger.parameters import Parameters
 from prsm_node.ledger.transactions import SUPPLY_CAP
 
@@ -48,6 +49,14 @@ def test_document_and_encoding_bring_the_same_genesis_back(tmp_path: Path) -> No
         (lambda d: d["accounts"][0].update(balance=str(SUPPLY_CAP)), "the cap is"),
         (lambda d: d["accounts"][0].update(balance="1.5"), r"\$.accounts\[0\].balance"),
         (lambda d: d["accounts"][1].update(address="prsm1nothing"), r"accounts\[1\].address"),
+        (
+            lambda d: d["accounts"][1].update(address=account_text(b"\x01" + bytes(32))),
+            r"accounts\[1\].address: 0+ is an Ed25519 point of small order",
+        ),
+        (
+            lambda d: d["validators"][1].update(key=validator_text(b"\xed" + b"\xff" * 31)),
+            r"validators\[1\].key: edf+ is an Ed25519 point of small order, for which anyone can sign",
+        ),
         (lambda d: d["validators"][0].update(power=0), r"\$.validators\[0\].power"),
         (lambda d: d["validators"].clear(), r"\$.validators"),
         (lambda d: d["parameters"].update(fee_min=-1), r"\$.parameters.fee_min"),
@@ -67,6 +76,13 @@ def test_garbage_from_a_peer_is_refused_in_a_sentence() -> None:
     for data in (b"", b"\xc1", MADE.encoded[:-1], MADE.encoded + b"\x00", b"\x95\x01\x02\x03\x04\x05"):
         with pytest.raises(GenesisError, match="the genesis"):
             decode(data)
+
+
+def test_a_key_that_anyone_can_sign_for_is_refused_from_a_peer_too() -> None:
+    spoilt = MADE.encoded.replace(KEY, bytes(32))
+    assert spoilt != MADE.encoded
+    with pytest.raises(GenesisError, match=r"validators\[0\].key: 0+ is an Ed25519 point of small order"):
+        decode(spoilt)
 
 
 def test_another_encoding_of_the_same_values_is_not_this_genesis() -> None:
