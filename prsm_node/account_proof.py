@@ -25,9 +25,10 @@ from prsm_node.ledger.accounts import Account
 from prsm_node.ledger.roots import AccountProof, InvalidProof, verify_account
 from prsm_node.unreadable import UNREADABLE
 
-# Two blocks and a certificate of 256 validators are 100 KB in base64, the sets 25 KB, the proof 4 KB, each
-# change of the set up to 70 KB. A daemon's answer has 1 MiB at most, before base64.
-FILE_BYTES_MAX: Final = 2 << 20
+# Two blocks and a certificate of 256 validators are 100 KB in base64, the sets 25 KB, the proof 4 KB. Where
+# 256 validators leave the set one by one, the changes are 7 MB (220 bytes for each member that is left, and
+# half of 256 are on average), 10 MB in base64.
+FILE_BYTES_MAX: Final = 16 << 20
 
 
 class ProofFault(OperatorError):

@@ -14,10 +14,13 @@ from consensus.validators import ValidatorSet
 from consensus.votes import CheckedVote, Vote, VoteKind, vote_signed_bytes
 from prsm_node.account_proof import Evidence, ProofFault, ProvenAccount, check, read
 from prsm_node.cli.app import run
+from prsm_node.control.protocol import MESSAGE_BYTES_MAX
 from prsm_node.genesis import Genesis, genesis, save
+from prsm_node.home import Home
 from prsm_node.identity.addresses import account_text
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.storage.state import State
+from tests.cli.test_online import Served
 from tests.storage.made_chain import address
 
 KEYS = [SigningKey.from_seed(bytes([n]) * 32) for n in range(4)]
@@ -163,6 +166,31 @@ def test_the_command_ends_with_0_only_for_a_true_proof(
         captured = capsys.readouterr()
         assert captured.out == ""
         assert captured.err.count("\n") == 1
+
+
+def test_a_proof_over_many_changes_of_a_large_set_comes_whole(
+    made: Genesis,
+    state: State,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More than a message of the control socket holds, and as much as 256 validators can ever come to."""
+    small = proven(made, state).evidence
+    votes = tuple(replace(small.certificate.votes[0], voter=bytes([n]) * 32) for n in range(256))
+    members = tuple((bytes([n]) * 32, 1) for n in range(256))
+    change = SetChange(small.block, replace(small.certificate, votes=votes), members)
+    whole = replace(small, changes=(change,) * 200)
+    assert len(msgspec.msgpack.encode(whole)) > 6 * MESSAGE_BYTES_MAX
+
+    async def prove(address: bytes) -> Evidence:
+        return whole
+
+    with Served(Home(tmp_path)) as served:
+        monkeypatch.setattr(served.node, "account_proof", prove)
+        assert run(["--home", str(tmp_path), "account", account_text(address(7)), "--proof"]) == 0
+    (file := tmp_path / "proof.json").write_text(capsys.readouterr().out)
+    assert read(file).evidence == whole
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"\xff", b"[" * 100_000, b'{"address":1}', b" " * 1_100_000])

@@ -16,6 +16,9 @@ from prsm_node.identity.addresses import account_text
 if TYPE_CHECKING:
     from prsm_node.account_proof import ProvenAccount
 
+PROOF_S = 30.0
+"""The daemon gives up by itself sooner, and says why."""
+
 
 def account(
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="prsm1..., or a wallet of this home.")],
@@ -40,13 +43,23 @@ def account(
 
 def proven(address: bytes) -> "ProvenAccount":
     """Ask the daemon for a proof, and put what it shows in words."""
+    import msgspec
+
+    from consensus.light import SetChange
     from prsm_node.account_proof import Evidence, claimed
+    from prsm_node.control.protocol import Kind
     from prsm_node.control.views import NetworkView
 
+    changes = []
     with daemon() as client:
-        evidence = client.ask("account_proof", Evidence, address=address)
+        for kind, payload in client.stream("account_proof", PROOF_S, address=address):
+            if kind is Kind.EVENT:
+                changes.append(msgspec.msgpack.decode(payload, type=SetChange))
+            else:
+                evidence = msgspec.msgpack.decode(payload, type=Evidence)
         network = client.ask("network", NetworkView)
-    return claimed(evidence, address, network.genesis_hash)
+    whole = msgspec.structs.replace(evidence, changes=tuple(changes))
+    return claimed(whole, address, network.genesis_hash)
 
 
 def print_account(view: AccountView, json: bool) -> None:

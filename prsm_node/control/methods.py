@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import trio
 
 from prsm_node.control.following import following
@@ -105,7 +106,10 @@ class _LookUps:
             ) from None
         if proof is None:
             raise ControlError("not_found", "there is no such account, and absence has no proof")
-        return proof
+        # Up to 255 changes of up to 60 KB: one message holds some twenty, so each is an event of its own.
+        for change in proof.changes:
+            await emit(change)
+        return msgspec.structs.replace(proof, changes=())
 
     async def history(self, params: PageOfHistory, emit: Emit) -> object:
         return await self._node.history(params.address, params.limit, params.before)
