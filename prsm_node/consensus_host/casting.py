@@ -89,12 +89,12 @@ class Casting:
         message = encode_message(proposal)
 
         def durable() -> None:
+            self._kept.proposals.hear(proposal)
             self._outbox.broadcast(Kind.PROPOSAL, message)
             self._feed(ProposalCast(proposal))
 
         # In this order: a proposal that a restart finds without its guard would be signed a second time.
         self._kept.keep_guard(effect.guard, Kind.PROPOSAL, message, durable)
-        self._kept.proposals.hear(proposal)
         self._kept.proposals.keep(proposal)
 
     def seal(self, digest: bytes, body: bytes, hashes: Sequence[bytes]) -> None:
@@ -152,18 +152,18 @@ class Casting:
         stored.position = self._journal.append(RecordKind.BATCH, record, then=durable)
 
     def send_again(self, effect: SendAgain) -> None:
-        """Send what was signed at the open height once more."""
-        if self._kept.guard.height != effect.height:
+        """Send what was signed at the open height once more, as far as it is durable."""
+        guard = self._kept.durable_guard
+        if guard.height != effect.height:
             return
         self._counters["sent_again"] += 1
-        if self._kept.guard.valid_polka is not None:
-            polka = encode_message(self._kept.guard.valid_polka)
-            self._outbox.broadcast(Kind.CERTIFICATE, polka)
-        for signed in self._kept.guard.signed:
+        if guard.valid_polka is not None:
+            self._outbox.broadcast(Kind.CERTIFICATE, encode_message(guard.valid_polka))
+        for signed in guard.signed:
             self._outbox.broadcast(Kind(signed[0]), signed[1:])
 
     def link_up(self, link: int) -> None:
         """Send a validator that is linked (again) what we signed at this height. It may have missed it, and
         after a cut that left no quorum all would wait for the next sending again, two seconds at most."""
-        for signed in self._kept.guard.signed:
+        for signed in self._kept.durable_guard.signed:
             self._outbox.send(link, Kind(signed[0]), signed[1:])

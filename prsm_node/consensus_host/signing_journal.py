@@ -44,8 +44,10 @@ class SigningJournal:
         me: bytes | None,
         height: int,
     ) -> None:
-        self.guard = recovered.guard
-        """The last one, with the messages that were signed under it."""
+        self.durable_guard = recovered.guard
+        """The last one that the disk holds, with the messages that were signed under it: what may be sent
+        again."""
+        self._guard = recovered.guard
         self.proposals = ProposalStore(journal, recovered.kept)
         self._position = recovered.guard_position
         self._signers = SeenSigners(
@@ -56,9 +58,14 @@ class SigningJournal:
 
     def keep_guard(self, guard: Guard, kind: Kind, message: bytes, then: Callable[[], None]) -> None:
         """Keep what is signed under a guard; `then` is called when it is durable, and may leave."""
-        signed = (*still_signed(self.guard, guard, self.guard.signed), bytes((kind,)) + message)
-        self.guard = replace(guard, signed=signed)
-        self._position = self._journal.append(RecordKind.GUARD, encode_record(self.guard), then=then)
+        signed = (*still_signed(self._guard, guard, self._guard.signed), bytes((kind,)) + message)
+        kept = self._guard = replace(guard, signed=signed)
+
+        def durable() -> None:
+            self.durable_guard = kept
+            then()
+
+        self._position = self._journal.append(RecordKind.GUARD, encode_record(kept), then=durable)
 
     def needed_from(self, height: int) -> int | None:
         """Return from which position a restart reads the guard, what others were seen to sign, and the
@@ -75,7 +82,7 @@ class SigningJournal:
         """
         last = segment_of(self._journal.end)
         if self._position is not None and segment_of(self._position) < last:
-            guard = encode_record(self.guard)
+            guard = encode_record(self._guard)
             self._position = self._journal.append(RecordKind.GUARD, guard, urgent=False)
         self._signers.carry_over()
         room = CARRIED_BYTES

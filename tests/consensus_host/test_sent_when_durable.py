@@ -1,0 +1,68 @@
+"""What is signed leaves once the disk holds it, whatever else would have it sent before: a crash between the
+two would have it signed again, and otherwise."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import trio
+
+from consensus.effects import CastProposal, CastVote, Effect, SendAgain
+from consensus.guard import Guard, Step
+from consensus.inputs import Input, ProposalCast, Started, VoteCast
+from consensus.votes import Vote, VoteKind
+from prsm_node.consensus_host.host import ConsensusHost
+from prsm_node.storage.journal import Journal
+from prsm_node.storage.journal_writer import InlineWriter
+from prsm_node.wire.kinds import Kind
+from tests.consensus_host import hosts
+from tests.consensus_host.test_kept_proposals import ONE, proposal
+
+HEIGHT = 5
+PROPOSED = proposal(HEIGHT)
+
+
+class Signing:
+    """A replica that proposes, then prevotes nil; asked for nothing in particular, it sends all again."""
+
+    def __init__(self) -> None:
+        vote = Vote(VoteKind.PREVOTE, HEIGHT, 0, None, -1, 0, ONE)
+        self.height = SimpleNamespace(height=HEIGHT)
+        self._left: list[Effect] = [
+            CastProposal(PROPOSED, Guard(height=HEIGHT)),
+            CastVote(vote, Guard(height=HEIGHT, step=Step.PREVOTE)),
+        ]
+
+    def step(self, happened: Input, now_ms: int) -> list[Effect]:
+        if isinstance(happened, ProposalCast | VoteCast):
+            return []
+        return [self._left.pop(0)] if self._left else [SendAgain(HEIGHT)]
+
+
+async def test_what_is_not_durable_is_sent_neither_to_a_new_link_nor_again(tmp_path: Path) -> None:
+    sent: list[Kind] = []
+    outbox = SimpleNamespace(
+        broadcast=lambda kind, message: sent.append(kind), send=lambda link, kind, message: sent.append(kind)
+    )
+    signer = SimpleNamespace(vote=lambda vote: vote, proposal=lambda drafted: drafted)
+    journal = Journal.open(tmp_path, writer=InlineWriter)
+    host: ConsensusHost = hosts.host_of(Signing(), journal=journal, signer=signer, outbox=outbox)
+
+    def again() -> list[Kind]:
+        sent.clear()
+        host.casting.link_up(1)
+        host.casting.send_again(SendAgain(HEIGHT))
+        return list(sent)
+
+    host.feed(Started())
+    assert again() == [], "the proposal waits for the disk"
+    async with trio.open_nursery() as nursery:
+        await nursery.start(journal.run)
+        await journal.flush()
+        assert again() == [Kind.PROPOSAL] * 2
+        host.feed(Started())
+        assert again() == [Kind.PROPOSAL] * 2, "the vote waits for the disk"
+        await journal.flush()
+        assert again() == [Kind.PROPOSAL, Kind.VOTE] * 2
+        host.feed(Started())
+        assert sent == [Kind.PROPOSAL, Kind.VOTE] * 3, "by the replica's own asking too"
+        nursery.cancel_scope.cancel()
