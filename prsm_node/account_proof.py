@@ -21,6 +21,7 @@ from prsm_node.genesis import Genesis
 from prsm_node.identity.addresses import account_text, parse_account
 from prsm_node.identity.bech32m import MalformedText
 from prsm_node.identity.ed25519 import verify
+from prsm_node.invite import CLOCK_SKEW_MS, DAY_MS
 from prsm_node.ledger.accounts import Account
 from prsm_node.ledger.roots import AccountProof, InvalidProof, verify_account
 from prsm_node.unreadable import UNREADABLE
@@ -78,6 +79,21 @@ class Verified(msgspec.Struct, frozen=True):
     """That block's time, Unix ms: a proof stays true of its height and tells nothing of what came after."""
     signed_power: int
     total_power: int
+    trusting_ms: int
+    """For so long after `signed_ms` a certificate is worth trust: then its signers may have taken their stake
+    back, and can sign a rival history at no cost."""
+
+    def doubt(self, now_ms: int) -> str:
+        """Return, as a sentence, why a proof that was checked now is worth less; "" where it is not."""
+        age_ms = now_ms - self.signed_ms
+        if age_ms < -CLOCK_SKEW_MS:
+            return f"block {self.signed_height} is {-age_ms // 1_000} s in the future by this machine's clock"
+        if age_ms < self.trusting_ms:
+            return ""
+        return (
+            f"block {self.signed_height} is {age_ms / DAY_MS:.1f} days old, and validators answer for what "
+            f"they sign for {self.trusting_ms / DAY_MS:g} days; ask a node for a new proof"
+        )
 
 
 def read(path: Path) -> ProvenAccount:
@@ -145,4 +161,5 @@ def check(shown: ProvenAccount, genesis: Genesis) -> Verified:
         if claim != shows:
             raise ProofFault(f"not proven: {name} is said to be {claim}, and the proof shows {shows}")
     signed = sum(validators.power(vote.voter) for vote in evidence.certificate.votes)
-    return Verified(account, height, block.height, block.time_ms, signed, validators.total)
+    trusting_ms = genesis.parameters.unbonding_ms
+    return Verified(account, height, block.height, block.time_ms, signed, validators.total, trusting_ms)

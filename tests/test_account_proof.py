@@ -19,6 +19,7 @@ from prsm_node.genesis import Genesis, genesis, save
 from prsm_node.home import Home
 from prsm_node.identity.addresses import account_text
 from prsm_node.identity.ed25519 import SigningKey
+from prsm_node.invite import CLOCK_SKEW_MS, DAY_MS
 from prsm_node.storage.state import State
 from tests.cli.test_online import Served
 from tests.storage.made_chain import address
@@ -141,6 +142,15 @@ def test_a_proof_leads_through_each_change_of_the_set(made: Genesis, state: Stat
         check(replace(good, evidence=replace(evidence, changes=(change, change)), height=7), made)
 
 
+def test_a_proof_is_doubted_when_its_signers_answer_for_it_no_longer(made: Genesis, state: State) -> None:
+    shown = check(proven(made, state), made)
+    trusting_ms = made.parameters.unbonding_ms
+    assert shown.doubt(shown.signed_ms + trusting_ms - 1) == ""
+    assert "block 3 is 7.0 days old" in shown.doubt(shown.signed_ms + trusting_ms)
+    assert shown.doubt(shown.signed_ms - CLOCK_SKEW_MS) == ""
+    assert "block 3 is 61 s in the future" in shown.doubt(shown.signed_ms - CLOCK_SKEW_MS - 1_000)
+
+
 def test_the_command_ends_with_0_only_for_a_true_proof(
     made: Genesis, state: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,8 +163,13 @@ def test_the_command_ends_with_0_only_for_a_true_proof(
     told = msgspec.json.decode(capsys.readouterr().out)
     assert (told["proven"], told["balance"], told["height"]) == (True, str(FUNDS), 1)
     assert told["certified_at"] == "1970-01-01T00:00:00.003Z"
+    assert told["age_ms"] > 50 * 365 * DAY_MS
+    assert not told["within_trusting_period"]
     assert run(command) == 0
-    assert "block 3, 3 of 4" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "block 3, 3 of 4" in shown.out
+    assert "1970-01-01T00:00:00.003Z, " in shown.out
+    assert "days old, and validators answer for what they sign for 7 days; ask a node" in shown.err
     assert run(["--home", str(tmp_path), "verify-proof", str(file), "--genesis", str(tmp_path / "none")]) == 1
     assert "name the one to trust with --genesis FILE" in capsys.readouterr().err
 

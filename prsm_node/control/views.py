@@ -73,14 +73,17 @@ class SyncView(msgspec.Struct, frozen=True):
 
 
 def left(seconds: float) -> str:
-    """Return a time to come in the two units that matter."""
+    """Return a time to come, or gone by, in the two units that matter."""
     whole = round(seconds)
     if whole < 120:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     if minutes < 120:
         return f"{minutes} min {rest} s"
-    return f"{minutes // 60:,} h {minutes % 60} min"
+    hours, rest = divmod(minutes, 60)
+    if hours < 100:
+        return f"{hours} h {rest} min"
+    return f"{hours // 24:,} d {hours % 24} h"
 
 
 class SnapshotView(msgspec.Struct, frozen=True):
