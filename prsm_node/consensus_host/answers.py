@@ -3,7 +3,7 @@
 Each answer is bounded and read from memory, LMDB or the journal; what this node has not is answered by None.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.records import decode_batch
 from prsm_node.consensus_host.seen_signers import AT_STAKE
 from prsm_node.consensus_host.sessions import LiveSessions, encode_authored, encode_seen
+from prsm_node.storage.blocks import BatchRecord
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.offload import Offload
 from prsm_node.storage.snapshot_folder import SnapshotFolder
@@ -36,6 +37,7 @@ from prsm_node.wire.payloads import (
     GenesisWanted,
     GroupWanted,
     HeadersWanted,
+    RestWanted,
     SequenceWanted,
     SessionWanted,
     SignedWanted,
@@ -55,7 +57,10 @@ class SyncedBlock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
     committed: Committed
     batches: tuple[Batch, ...]
-    """In the order in which the block's tips list them, oldest of a lane first."""
+    """In order of execution, oldest of a lane first. Where some are left, the first ones in the order that
+    RestWanted names."""
+    left: int = 0
+    """How many more it orders, of a block that is too large for one answer."""
 
 
 class Pruned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,6 +73,7 @@ class Pruned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _encode = msgspec.msgpack.Encoder().encode
 _synced_or_pruned = msgspec.msgpack.Decoder(tuple[SyncedBlock, ...] | Pruned)
 _headers = msgspec.msgpack.Decoder(tuple[Block, ...])
+_batches = msgspec.msgpack.Decoder(tuple[Batch, ...])
 
 
 def decode_blocks(answer: bytes) -> tuple[SyncedBlock, ...] | Pruned:
@@ -79,6 +85,11 @@ def decode_blocks(answer: bytes) -> tuple[SyncedBlock, ...] | Pruned:
 def decode_headers(answer: bytes) -> tuple[Block, ...]:
     """Raise one of UNREADABLE."""
     return _headers.decode(answer)
+
+
+def decode_batches(answer: bytes) -> tuple[Batch, ...]:
+    """Raise one of UNREADABLE."""
+    return _batches.decode(answer)
 
 
 class Answers:
@@ -155,21 +166,41 @@ class Answers:
         if 0 < wanted.from_height < self._state.first_block:
             return _encode(Pruned(self._state.first_block))
         found: list[SyncedBlock] = []
-        size = 0
+        room = BLOCKS_BYTES_MAX
         for height in range(wanted.from_height, wanted.from_height + wanted.count):
             stored = self._state.block(height) if height > 0 else None
             if stored is None:
                 break
-            records = [decode_batch(self._journal.read(place.position)) for place in stored.record.batches]
-            size += sum(len(record.body) for record in records) + 4_096
-            if found and size > BLOCKS_BYTES_MAX:
+            places, committed = stored.record.batches, Committed(stored.record.block, stored.commit)
+            batches = self._fitting(places, room)
+            if len(batches) < len(places):
+                if not found:
+                    batches = self._fitting(_newest_first(places), BLOCKS_BYTES_MAX)
+                    found.append(SyncedBlock(committed, batches, len(places) - len(batches)))
                 break
-            batches = tuple(Batch(record.header, record.body) for record in records)
-            found.append(SyncedBlock(Committed(stored.record.block, stored.commit), batches))
+            room -= sum(len(batch.body) for batch in batches) + 4_096
+            found.append(SyncedBlock(committed, batches))
             if len(found) % BLOCKS_AT_ONCE == 0:
                 # A validator that serves who is far behind must not miss its own rounds.
                 await trio.lowlevel.checkpoint()
         return _encode(tuple(found)) if found else None
+
+    def _rest(self, link: int, wanted: RestWanted) -> bytes | None:
+        stored = self._state.block(wanted.height) if wanted.height > 0 else None
+        places = _newest_first(stored.record.batches)[wanted.skip :] if stored is not None else ()
+        batches = self._fitting(places, BLOCKS_BYTES_MAX)
+        return _encode(batches) if batches else None
+
+    def _fitting(self, places: Iterable[BatchRecord], room: int) -> tuple[Batch, ...]:
+        """Return the first of these batches, as many as have room."""
+        found: list[Batch] = []
+        for place in places:
+            record = decode_batch(self._journal.read(place.position))
+            room -= len(record.body)
+            if room < 0:
+                break
+            found.append(Batch(record.header, record.body))
+        return tuple(found)
 
     async def _headers(self, link: int, wanted: HeadersWanted) -> bytes | None:
         found: list[Block] = []
@@ -226,6 +257,10 @@ class Answers:
         return None
 
 
+def _newest_first(places: Iterable[BatchRecord]) -> list[BatchRecord]:
+    return sorted(places, key=lambda place: (place.author, -place.sequence))
+
+
 ANSWERS: dict[type[Any], Callable[[Answers, int, Any], bytes | None]] = {
     BatchWanted: Answers._batch,
     CertificateWanted: Answers._certificate,
@@ -233,4 +268,5 @@ ANSWERS: dict[type[Any], Callable[[Answers, int, Any], bytes | None]] = {
     GenesisWanted: Answers._genesis_document,
     SequenceWanted: Answers._sequence,
     SignedWanted: Answers._signed,
+    RestWanted: Answers._rest,
 }

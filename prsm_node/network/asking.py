@@ -24,6 +24,7 @@ from prsm_node.wire.payloads import (
     Outcome,
     Request,
     Response,
+    RestWanted,
     SnapshotWanted,
     Wanted,
 )
@@ -34,6 +35,8 @@ ANSWERS_AT_ONCE = 16
 ANSWER_S = 10.0
 # Parts queue up to here, a quarter of the queue's bound, and go on when it has drained.
 PARTS_QUEUED_BYTES = 1024 * 1024
+
+LARGE = (BlocksWanted, HeadersWanted, SnapshotWanted, GroupWanted, RestWanted)
 
 Answer = Callable[[Link, Wanted], Awaitable[bytes | None]]
 """Gives the bytes of an answer, at most ANSWER_BYTES_MAX, or None where there is nothing."""
@@ -180,7 +183,7 @@ class Asking:
         self._places.pop(link.number, None)
 
     async def _work(self, link: Link, request: Request) -> None:
-        if not isinstance(request.wanted, BlocksWanted | HeadersWanted | SnapshotWanted | GroupWanted):
+        if not isinstance(request.wanted, LARGE):
             await self._reply(link, request)
             return
         # Megabytes for 40 bytes: one at a time, so that a link that does not read holds one answer.

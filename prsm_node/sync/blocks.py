@@ -17,6 +17,7 @@ from functools import partial
 import structlog
 import trio
 import trio.lowlevel
+from msgspec.structs import replace
 
 from consensus.blocks import Block
 from prsm_node.consensus_host.answers import decode_headers
@@ -24,6 +25,7 @@ from prsm_node.sync.chain import Chain
 from prsm_node.sync.claims import Claims
 from prsm_node.sync.following import Following, Fork
 from prsm_node.sync.lacking import LackingBodies
+from prsm_node.sync.large_blocks import whole
 from prsm_node.sync.lookahead import Arrived, Lookahead
 from prsm_node.sync.progress import Progress, SyncProgress
 from prsm_node.sync.sources import Lie, Peers, Sources
@@ -231,6 +233,14 @@ class BlockSync:
             if height > following.height + 1 or not following.ready():
                 return
             try:
+                if arrived.item.left:
+                    following.certify(arrived)
+                    made = await self._whole(arrived, following)
+                    if made is None:
+                        return
+                    if self._chain.executed_height() >= height:
+                        continue
+                    arrived = made
                 following.check(arrived)
             except Lie as lie:
                 self.sources.lied(arrived.link, lie.reason)
@@ -254,6 +264,13 @@ class BlockSync:
             if not await self._execute(passed.popleft(), certified=covered):
                 return
         await self._executed(following.height)
+
+    async def _whole(self, arrived: Arrived, following: Following) -> Arrived | None:
+        """Bring in what a large block came without; None where nobody has it. Raise Lie."""
+        block = arrived.block
+        stood = {tip.author: following.stood(tip.author) for tip in block.tips}
+        item = await whole(arrived.item, stood, self.sources, lambda: self._claims.who(block.height))
+        return None if item is None else replace(arrived, item=item)
 
     def _from_executed(self) -> Following:
         return Following(self._chain, self._chain.executed_height(), self._chain.executed_digest())

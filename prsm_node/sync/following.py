@@ -52,6 +52,17 @@ class Following:
 
     def check(self, arrived: Arrived) -> None:
         """Take the next block. Raise Lie, or Fork where it and the one before can't both be honest."""
+        block, validators = arrived.block, self.certify(arrived)
+        complete(block, arrived.item.batches, self.stood)
+        if not all(self._trust.signed(batch.header) for batch in arrived.item.batches):
+            raise Lie("sync.batch")
+        self.height, self._digest = block.height, arrived.digest
+        self._set, self._named = validators, block.next_validators
+        for tip in block.tips:
+            self._tips[tip.author] = tip.digest
+
+    def certify(self, arrived: Arrived) -> ValidatorSet:
+        """Return the set that signed the next block, whatever comes with it. Raise as `check` does."""
         block, certificate = arrived.block, arrived.item.committed.certificate
         assert block.height == self.height + 1, f"block {block.height} after {self.height}"
         validators = self._validators(block.height)
@@ -61,13 +72,7 @@ class Following:
             raise Lie("sync.certificate" if follows else "sync.block")
         if not follows:
             raise Fork
-        complete(block, arrived.item.batches, self._stood)
-        if not all(self._trust.signed(batch.header) for batch in arrived.item.batches):
-            raise Lie("sync.batch")
-        self.height, self._digest = block.height, arrived.digest
-        self._set, self._named = validators, block.next_validators
-        for tip in block.tips:
-            self._tips[tip.author] = tip.digest
+        return validators
 
     def _validators(self, height: int) -> ValidatorSet | None:
         """The set of the next height: as executed, or the last one's where the header says that it stays."""
@@ -80,7 +85,8 @@ class Following:
         """Whether the next block can be checked; otherwise more has to be executed first."""
         return self._validators(self.height + 1) is not None
 
-    def _stood(self, author: bytes) -> bytes:
+    def stood(self, author: bytes) -> bytes:
+        """Return the digest up to which a lane is ordered."""
         return self._tips.get(author) or self._trust.executed_tip(author)
 
 

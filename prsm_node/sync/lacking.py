@@ -10,6 +10,7 @@ from prsm_node.consensus_host.answers import Pruned, SyncedBlock, decode_blocks
 from prsm_node.sync.chain import Chain
 from prsm_node.sync.claims import Claims
 from prsm_node.sync.following import complete
+from prsm_node.sync.large_blocks import whole
 from prsm_node.sync.lookahead import fixed
 from prsm_node.sync.sources import Lie, Sources
 from prsm_node.unreadable import UNREADABLE
@@ -59,6 +60,14 @@ class LackingBodies:
             if found is None:
                 return
             link, synced = found
+            if synced[0].left:
+                try:
+                    first = await self._whole(synced[0])
+                except Lie as lie:
+                    self._sources.lied(link, lie.reason)
+                    besides.add(link)
+                    continue
+                synced = (first, *synced[1:])
             for item in synced:
                 for batch in item.batches:
                     if not await self._chain.check(link, batch):
@@ -66,10 +75,19 @@ class LackingBodies:
             if link not in besides:
                 return
 
+    async def _whole(self, item: SyncedBlock) -> SyncedBlock:
+        """Bring in what a large block came without, as far as peers give it. Raise Lie."""
+        block = item.committed.block
+        stood = {tip.author: self._chain.executed_tip(tip.author) for tip in block.tips}
+        if self._chain.executed_height() != block.height - 1:
+            return item
+        made = await whole(item, stood, self._sources, lambda: self._claims.who(block.height))
+        return item if made is None else made
+
     def _bodies_of(self, block: Block, answer: bytes) -> tuple[SyncedBlock, ...]:
         """Raise Lie. Who leaves batches out lies too: else the quickest could keep us from asking others."""
         synced = _bodies_of(block, answer)
-        if self._chain.executed_height() == block.height - 1:
+        if self._chain.executed_height() == block.height - 1 and not synced[0].left:
             complete(block, synced[0].batches, self._chain.executed_tip)
         return synced
 

@@ -26,6 +26,8 @@ BATCH_BODY_BYTES_MAX = 512 * 1024
 PART_BYTES_MAX = 256 * 1024
 PARTS_MAX = 64
 BLOCKS_WANTED_MAX = 64
+BLOCK_BATCHES_MAX = 256 * 4_096
+"""Of 256 lanes, each advanced by the most that a genesis may allow."""
 # 1,024 headers of four validators are 0.4 MB; of 256 that all advance, the answer's bound in bytes cuts it.
 HEADERS_WANTED_MAX = 1_024
 ADDRESS_LENGTH_MAX = 256  # /dns4/<253 characters at most>/tcp/... is rarer than a bound is useful
@@ -188,6 +190,14 @@ class GroupWanted(Message, frozen=True, tag=11):
     hash: Digest
 
 
+class RestWanted(Message, frozen=True, tag=12):
+    """The batches of a decided block that is too large for one answer, but for the first so many: the newest
+    of a lane first, lanes in order of author. Fewer than there are is a good answer."""
+
+    height: Height
+    skip: Annotated[int, Meta(ge=0, le=BLOCK_BATCHES_MAX)]
+
+
 Wanted = (
     BatchWanted
     | BlocksWanted
@@ -200,6 +210,7 @@ Wanted = (
     | HeadersWanted
     | SnapshotWanted
     | GroupWanted
+    | RestWanted
 )
 
 

@@ -289,6 +289,7 @@ TARGETS: dict[str, Target] = {
     ),
     "answer_blocks": _msgpack(answers.decode_blocks, ()),
     "answer_headers": _msgpack(answers.decode_headers, ()),
+    "answer_batches": _msgpack(answers.decode_batches, ()),
     "answer_pruned": _msgpack(answers.decode_blocks, answers.Pruned(7)),
     "snapshot_manifest": Target(
         snapshot_manifest.decode,

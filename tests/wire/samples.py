@@ -92,6 +92,7 @@ SAMPLES: dict[Kind, list[Any]] = {
         payloads.Request(9, payloads.HeadersWanted(9_000, 1_024)),
         payloads.Request(10, payloads.SnapshotWanted(9_000)),
         payloads.Request(11, payloads.GroupWanted(10_000, 244, DIGEST)),
+        payloads.Request(12, payloads.RestWanted(9_000, 16)),
     ],
     Kind.RESPONSE: [
         payloads.Response(1, payloads.Outcome.FOUND, 0, 2, b"part"),
