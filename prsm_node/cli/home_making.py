@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from prsm_node import config_file
 from prsm_node import genesis as genesis_file
+from prsm_node.cli import unfinished_join
 from prsm_node.config import Config, KeystoreSettings, NetworkSettings, NodeSettings
 from prsm_node.errors import OperatorError
 from prsm_node.genesis import Genesis
@@ -69,14 +70,33 @@ def new_home(path: Path) -> Iterator[Home]:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent))
     except OSError as error:
-        why = (error.strerror or type(error).__name__).lower()
-        raise OperatorError(f"no home can be made at {path}: {why}; choose another --home") from None
+        raise _no_home(path, error) from None
     try:
         yield Home(draft)
         os.rename(draft, path)
     except BaseException:
         shutil.rmtree(draft)
         raise
+    unfinished_join.forget(path)
+
+
+@contextmanager
+def joining_home(path: Path) -> Iterator[Home]:
+    """As new_home, but the intent is kept from here on (unfinished_join.py), whatever ends the block."""
+    refuse_used(path)
+    with ExitStack() as stack:
+        try:
+            draft = stack.enter_context(unfinished_join.intent(path))
+        except OSError as error:
+            raise _no_home(path, error) from None
+        refuse_used(path)
+        yield Home(draft)
+        unfinished_join.finish(path)
+
+
+def _no_home(path: Path, error: OSError) -> OperatorError:
+    why = (error.strerror or type(error).__name__).lower()
+    return OperatorError(f"no home can be made at {path}: {why}; choose another --home")
 
 
 def refuse_used(path: Path) -> None:

@@ -46,8 +46,11 @@ def chosen_home() -> "Home":
 
 def existing_home() -> "Home":
     """Return the chosen home; raise OperatorError where none was made there."""
+    from prsm_node.cli import unfinished_join
+
     home = chosen_home()
     if not home.config.exists():
+        unfinished_join.refuse(home.path)
         raise OperatorError(
             f"there is no node at {home.path}; "
             f"make one with: prsm-node --home {shlex.quote(str(home.path))} init, "

@@ -32,23 +32,24 @@ def join(
     """Make a home in the network of an invite.
 
     The genesis comes from a node at one of the invite's addresses and is checked against the hash in the
-    invite, so that nobody on the way can hand out another network.
+    invite, so that nobody on the way can hand out another network. Until it has succeeded, `start` makes no
+    network of its own in that place; a join that was interrupted is run again.
     """
     home = chosen_home()
     home_making.refuse_used(home.path)
     given = invites.decode(invite)
     flags = {"node.name": name, "network.port": port, "network.bootstrap": list(given.addresses)}
     config = config_file.load(None, flags)
-    passphrase = new_passphrase(passphrase_file)
-    say("asking for the genesis ...")
-    from prsm_node.joining import fetched_genesis  # loads libp2p
-
-    genesis = fetched_genesis(given)
-    invites.check_fresh(given, genesis.parameters.unbonding_ms, time.time_ns() // 1_000_000)
     if passphrase_file is not None:
         path = str(passphrase_file.expanduser().absolute())
         config = replace(config, keystore=replace(config.keystore, passphrase_file=path))
-    with home_making.new_home(home.path) as draft:
+    with home_making.joining_home(home.path) as draft:
+        passphrase = new_passphrase(passphrase_file)
+        say("asking for the genesis ...")
+        from prsm_node.joining import fetched_genesis  # loads libp2p
+
+        genesis = fetched_genesis(given)
+        invites.check_fresh(given, genesis.parameters.unbonding_ms, time.time_ns() // 1_000_000)
         keys = home_making.fill(draft, config, passphrase, genesis)
         trusted_block.save(trusted_block.of_invite(given), draft.trusted_block)
     shown = {

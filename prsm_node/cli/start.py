@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from prsm_node import config_file
-from prsm_node.cli import home_making
+from prsm_node.cli import home_making, unfinished_join
 from prsm_node.cli.daemon import program
 from prsm_node.cli.home_options import chosen_home
 from prsm_node.cli.keeper import end_with
@@ -44,6 +44,7 @@ def start(
         end_with(parent)
     home = chosen_home()
     if not home.config.exists():
+        unfinished_join.refuse(home.path)
         _make_development_network(home)
     flags = {
         "node.name": name,
