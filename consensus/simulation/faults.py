@@ -93,18 +93,23 @@ class Faults:
             if self._calm and not isinstance(fault, Seal):
                 return
             self.played.append(fault)
-            if isinstance(fault, Seal):
-                self._cluster.seal(fault.who, fault.body)
-            elif isinstance(fault, Cut):
-                self._cut(fault)
-            elif isinstance(fault, Crash):
-                self._crash(fault)
-            elif isinstance(fault, Jump):
-                self._jump(fault)
-            else:
-                self._slow(fault)
+            self.befall(fault)
 
         return play
+
+    def befall(self, fault: Fault) -> None:
+        """Do it, here and now."""
+        if isinstance(fault, Seal):
+            self._cluster.seal(fault.who, fault.body)
+        elif isinstance(fault, Cut):
+            self._cut(fault)
+        elif isinstance(fault, Crash):
+            self._crash(fault)
+        elif isinstance(fault, Jump):
+            self._jump(fault)
+        else:
+            assert isinstance(fault, Slow), "replicas have no machine"
+            self._slow(fault)
 
     def _cut(self, fault: Cut) -> None:
         cluster = self._cluster

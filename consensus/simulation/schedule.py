@@ -3,12 +3,13 @@
 A schedule of a seed leaves messages, disks and the like to `Chance`; one that was recorded names each outcome
 that was not the usual one. Its length is the number of its events: every entry (a cut, a crash, a jump of a
 clock, a slow disk, a batch that is sealed, a message that is lost, doubled or does not take the usual time, a
-disk or an actor that does not do the usual), and every faulty validator.
+disk or an actor that does not do the usual), and every faulty validator. Whole daemons (prsm_node/simulation)
+are befallen by the same, and by what only machines know.
 """
 
 from collections.abc import Iterable
 from random import Random
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ EFFECTS_UNTIL_CRASH = 12
 """A step has at most a dozen effects: a crash may fall between any two."""
 ENTRIES_MAX = 200_000
 """Ten times what a minute of the largest cluster records."""
+LEAP_MS_MAX = 365 * 24 * 3_600_000
 
 At = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=61)]
@@ -71,6 +73,30 @@ class Slow(Data, frozen=True, tag_field="event", tag="slow"):
     after: Place = (0, 0)
 
 
+class BadDisk(Data, frozen=True, tag_field="event", tag="disk"):
+    """Nothing that the machine of a whole daemon writes is durable for a while.
+
+    A full disk takes what lies in the first `room_bytes` of a file and nothing else. A failing one takes what
+    goes to the journal, and says then that it could not be synced; of other files it takes nothing.
+    """
+
+    at_ms: At
+    who: Number
+    how: Literal["full", "failing"]
+    room_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**32)]
+    for_ms: At
+    after: Place = (0, 0)
+
+
+class Leap(Data, frozen=True, tag_field="event", tag="leap"):
+    """The clock of a whole daemon's machine is off by so much from here on."""
+
+    at_ms: At
+    who: Number
+    off_ms: Annotated[int, msgspec.Meta(ge=-LEAP_MS_MAX, le=LEAP_MS_MAX)]
+    after: Place = (0, 0)
+
+
 class Seal(Data, frozen=True, tag_field="event", tag="seal"):
     """A mempool closes a batch, if its lane has room."""
 
@@ -88,7 +114,8 @@ class Unusual(Data, frozen=True, tag_field="event", tag="unusual"):
     outcome: Annotated[tuple[At, ...], msgspec.Meta(max_length=2)]
 
 
-Fault = Cut | Crash | Jump | Slow | Seal
+MachineFault = BadDisk | Leap
+Fault = Cut | Crash | Jump | Slow | Seal | MachineFault
 Entry = Fault | Unusual
 
 
@@ -116,6 +143,8 @@ class Schedule(Data, frozen=True):
     """Whether nothing is left to chance: what no entry names takes its usual outcome."""
     promise: str | None = None
     """What was broken."""
+    daemons: bool = False
+    """Whether whole daemons meet it, and not replicas."""
 
     def events(self) -> int:
         """How long it is (see above)."""
@@ -232,6 +261,10 @@ def schedule_from(text: str) -> Schedule:
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from None
     validated(schedule.scenario)
+    if not schedule.daemons and any(isinstance(entry, MachineFault) for entry in schedule.entries):
+        raise ValueError("entries name a disk or a leap, which befall whole daemons; daemons is false")
+    if schedule.daemons and any(one.actor != "twins" for one in schedule.faulty):
+        raise ValueError("faulty names an actor that is for replicas; whole daemons are twins or honest")
     numbers = [one.who for one in schedule.faulty]
     if len(set(numbers)) < len(numbers) or max(numbers, default=0) >= len(schedule.powers):
         raise ValueError("faulty names a validator twice, or one that powers lacks")

@@ -4,22 +4,28 @@ Delta debugging (Zeller and Hildebrandt, 2002): leave something out, run it, and
 it breaks the same promise. First a smaller cluster, then whole kinds of events (all jitter of messages, all
 crashes, all actors), then halves, quarters and so on down to single events, until none can be spared. That
 works because draws have names (chance.py): what is left out changes what follows from it and nothing else.
+
+Whole daemons (prsm_node/simulation) hand in how theirs is drawn and played. What their seed leaves to chance
+is not recorded draw by draw, which would be too many to leave out at a second each: all of it is the usual
+outcome, or as the seed has it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
 from consensus.simulation.places import without
-from consensus.simulation.run import play
+from consensus.simulation.run import Verdict, play
 from consensus.simulation.scenario import Scenario
 from consensus.simulation.schedule import (
+    BadDisk,
     Crash,
     Cut,
     Entry,
     Faulty,
     Jump,
+    Leap,
     Place,
     Schedule,
     Seal,
@@ -37,6 +43,31 @@ VALIDATORS_MIN = 4
 Event = Entry | Faulty
 
 
+class Played(Protocol):
+    """A run of a schedule."""
+
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def schedule(self) -> Schedule:
+        """What was run, without what did not happen."""
+        ...
+
+    @property
+    def reached_ms(self) -> Mapping[Place, float]:
+        """When each round was voted in first."""
+        ...
+
+
+Draw = Callable[[Scenario, int, int | None], Schedule]
+Play = Callable[[Schedule], Played]
+
+
+def recorded(schedule: Schedule) -> Played:
+    """Have replicas play it, with every draw by name."""
+    return play(schedule, record=True)
+
+
 class Attempt(NamedTuple):
     """After each try: the shortest so far, and how many were run."""
 
@@ -44,17 +75,24 @@ class Attempt(NamedTuple):
     tries: int
 
 
-def shrink(scenario: Scenario, seed: int, nodes: int | None = None) -> Iterator[Attempt]:
+def shrink(
+    scenario: Scenario,
+    seed: int,
+    nodes: int | None = None,
+    *,
+    draw: Draw = schedule_of,
+    play: Play = recorded,
+) -> Iterator[Attempt]:
     """Shrink a failing seed, try by try, for as long as the caller asks; nothing comes from one that does not
     fail. The last is the best, and breaks the promise that the seed breaks."""
-    whole = play(schedule_of(scenario, seed, nodes), record=True)
+    whole = play(draw(scenario, seed, nodes))
     promise = whole.verdict.promise
     if promise is None:
         return
-    shrinking = _Shrinking(_ending(whole.schedule, whole.verdict.virtual_ms))
+    shrinking = _Shrinking(_ending(whole.schedule, whole.verdict.virtual_ms), play)
     yield Attempt(shrinking.best, 1)
     for count in range(scenario.nodes_min, whole.verdict.nodes):
-        smaller = play(schedule_of(scenario, seed, count), record=True)
+        smaller = play(draw(scenario, seed, count))
         shrinking.tries += 1
         if smaller.verdict.promise == promise:
             shrinking.best = _ending(smaller.schedule, smaller.verdict.virtual_ms)
@@ -71,9 +109,10 @@ def _ending(schedule: Schedule, broken_ms: float) -> Schedule:
 
 
 class _Shrinking:
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, play: Play) -> None:
         self.best = schedule
         self.tries = 1
+        self._play = play
 
     def steps(self) -> Iterator[Attempt]:
         self._anchor()
@@ -86,6 +125,9 @@ class _Shrinking:
         before = None
         while before is None or before > self._measure():
             before = self._measure()
+            if not self.best.recorded:
+                self._try(_events(self.best), recorded=True)
+                yield Attempt(self.best, self.tries)
             size = max(1, self.best.events() // 2)
             while size >= 1:
                 yield from self._chunks(size)
@@ -96,7 +138,7 @@ class _Shrinking:
 
     def _anchor(self) -> None:
         """Time each fault from the round it falls in, which comes sooner or later when less befalls it."""
-        reached_ms = play(self.best).reached_ms
+        reached_ms = self._play(self.best).reached_ms
         self._try([_anchored(event, reached_ms) for event in _events(self.best)])
 
     def _measure(self) -> tuple[int, int]:
@@ -132,7 +174,12 @@ class _Shrinking:
                 yield Attempt(self.best, self.tries)
 
     def _try(
-        self, left: Sequence[Event], *, powers: tuple[int, ...] | None = None, calm_ms: int | None = None
+        self,
+        left: Sequence[Event],
+        *,
+        powers: tuple[int, ...] | None = None,
+        calm_ms: int | None = None,
+        recorded: bool = False,
     ) -> bool:
         self.tries += 1
         faulty = tuple(event for event in left if isinstance(event, Faulty))
@@ -143,8 +190,9 @@ class _Shrinking:
             entries=entries,
             powers=powers or self.best.powers,
             calm_ms=calm_ms or self.best.calm_ms,
+            recorded=recorded or self.best.recorded,
         )
-        run = play(shorter, record=True)
+        run = self._play(shorter)
         if run.verdict.promise != self.best.promise:
             return False
         self.best = _ending(run.schedule, run.verdict.virtual_ms)
@@ -207,6 +255,6 @@ KINDS: tuple[Spared, ...] = (
     _message(2, late=False),
     _message(2, late=True),
     _message(0, late=False),
-    *(_fault(kind) for kind in (Slow, Jump, Seal, Crash, Cut, Faulty)),
+    *(_fault(kind) for kind in (Slow, Jump, Leap, BadDisk, Seal, Crash, Cut, Faulty)),
 )
 """What may be spared as a whole, the most numerous first."""

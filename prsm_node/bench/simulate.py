@@ -60,4 +60,4 @@ def _daemons(seconds: float) -> tuple[float, int]:
 def _daemon_seed(seed: int) -> Verdict:
     from prsm_node.simulation import run  # loads the whole node
 
-    return run.simulate(load("mixed"), seed)[0]
+    return run.simulate(load("mixed"), seed)

@@ -8,15 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from consensus.simulation.probes import PROBES, probed, unreached
-from consensus.simulation.run import Verdict, play
+from consensus.simulation.probes import PROBES, unreached
+from consensus.simulation.run import Verdict
 from consensus.simulation.scenario import Scenario, scenario_of
-from consensus.simulation.schedule import schedule_of
+from consensus.simulation.schedule import Schedule
 from prsm_node import bounded_file
 from prsm_node.cli import simulate_files as files
 from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_fields, print_json, print_table, say
 from prsm_node.cli.simulate_progress import Bar
+from prsm_node.cli.simulated import drawn, traced, verdict_of
 from prsm_node.errors import OperatorError
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -77,22 +78,22 @@ def run(
 
     With --daemons each validator is the whole daemon with its ledger and disk; clients pay through it, and
     what they were told must stay true. Disks fill up and fail, clocks leap by days, and the faulty run their
-    validators twice. Four of them if --nodes does not say; a failing seed gives a timeline.
+    validators twice. Four of them if --nodes does not say.
     """
     given = {"--nodes": nodes, "--seed": seed, "--seeds": seeds, "--scenario": scenario}
     _check(given, replay, diagram)
     if daemons:
-        _check_daemons({"--replay": replay, "--diagram": diagram, "--steps": steps})
+        _check_daemons(steps)
     if replay is not None:
-        return _replay(replay, steps, diagram, out, json)
+        return _replay(replay, steps, diagram, out, json, daemons=daemons)
     attack = _Attack(scenario or SCENARIO, nodes, steps, shrink, out, daemons)
     first, last = (seed, seed) if seed is not None else _range(SEEDS if seeds is None else seeds)
     _make(out)
     bar = Bar(last - first + 1)
     verdicts: list[Verdict] = []
     telling_s = 0.0
-    drawn = range(first, last + 1)
-    for verdict in verdicts_of(attack.plan, drawn, nodes, jobs, steps, daemons=daemons, probes=probes):
+    asked = range(first, last + 1)
+    for verdict in verdicts_of(attack.plan, asked, nodes, jobs, steps, daemons=daemons, probes=probes):
         verdicts.append(verdict)
         if verdict.violation is not None:
             bar.clear()
@@ -154,35 +155,32 @@ class _Attack:
             return
         say(f"seed {verdict.seed} broke a promise: {verdict.violation}")
         say(f"  replay:   {again}")
-        if self.daemons:
-            failure["timeline"] = str(files.of_daemons(self.plan, verdict.seed, self._nodes, self._out))
-            say(f"  timeline: {failure['timeline']}")
-            return
         short = None
         if verdict.promise not in self._shrunk and len(self._shrunk) < SHRUNK_MAX:
             self._shrunk[verdict.promise] = verdict.seed
-            short = files.shrunk(self.plan, verdict.seed, self._nodes, self._shrink_s)
-        written = files.of_failure(schedule_of(self.plan, verdict.seed, self._nodes), short, self._out)
+            short = files.shrunk(self.plan, verdict.seed, self._nodes, self._shrink_s, daemons=self.daemons)
+        written = files.of_failure(self._drawn(verdict.seed), short, self._out)
         failure |= {"timeline": str(written.timeline), "diagram": str(written.diagram)}
         say(f"  timeline: {written.timeline}")
         if short is not None:
             failure |= {"schedule": str(written.schedule), "events": short.events()}
-            say(f"  shrunk:   {short.events()} events; prsm-node simulate --replay {written.schedule}")
+            left = "" if short.recorded else ", and what the seed draws of delays and disks"
+            failure["replay_shrunk"] = f"prsm-node simulate{whole} --replay {written.schedule}"
+            say(f"  shrunk:   {short.events()} events{left}; {failure['replay_shrunk']}")
         say(f"  diagram:  {written.diagram}")
 
     def look(self, seed: int, diagram: Path | None) -> None:
         """Write what happened in one seed, which may have kept every promise."""
-        if self.daemons:
-            if not self.failures:
-                path = files.of_daemons(self.plan, seed, self._nodes, self._out)
-                say(f"the timeline of seed {seed} is in {path}")
-            return
-        traced = play(schedule_of(self.plan, seed, self._nodes), trace=True, steps=self._steps)
+        schedule = self._drawn(seed)
+        run = traced(schedule, self._steps)
         if not self.failures:
-            path = files.write_timeline(traced, self._out / f"simulate-{seed}.txt")
+            path = files.write_timeline(run, self._out / f"{files.name_of(schedule)}.txt")
             say(f"the timeline of seed {seed} is in {path}")
         if diagram is not None:
-            say(f"its diagram is in {files.write_diagram(traced, diagram)}")
+            say(f"its diagram is in {files.write_diagram(run, diagram)}")
+
+    def _drawn(self, seed: int) -> Schedule:
+        return drawn(self.plan, seed, self._nodes, daemons=self.daemons)
 
 
 def _check(given: Mapping[str, object], replay: Path | None, diagram: Path | None) -> None:
@@ -196,23 +194,28 @@ def _check(given: Mapping[str, object], replay: Path | None, diagram: Path | Non
         raise OperatorError("--diagram draws one run; say which with --seed or --replay")
 
 
-def _check_daemons(other: Mapping[str, object]) -> None:
+def _check_daemons(steps: int | None) -> None:
     """Raise OperatorError for what only replicas can be asked for."""
-    also = next((name for name, value in other.items() if value is not None), None)
-    if also is not None:
-        raise OperatorError(f"--daemons and {also} are both given; {also} is for replicas, leave one out")
+    if steps is not None:
+        raise OperatorError("--steps is for replicas; leave it out where whole daemons are attacked")
 
 
-def _replay(path: Path, steps: int | None, diagram: Path | None, out: Path, json: bool) -> int:
+def _replay(
+    path: Path, steps: int | None, diagram: Path | None, out: Path, json: bool, *, daemons: bool
+) -> int:
     """Run a schedule from its file."""
     schedule = files.schedule_in(path)
+    if daemons and not schedule.daemons:
+        raise OperatorError(f"{path} is a schedule for replicas; leave --daemons out")
+    if schedule.daemons:
+        _check_daemons(steps)
     _make(out)
-    traced = play(schedule, trace=True, steps=steps)
-    verdict = traced.verdict
-    timeline = files.write_timeline(traced, out / f"{path.stem}-replay.txt")
+    run = traced(schedule, steps)
+    verdict = run.verdict
+    timeline = files.write_timeline(run, out / f"{path.stem}-replay.txt")
     say(f"the timeline is in {timeline}")
     if diagram is not None:
-        say(f"the diagram is in {files.write_diagram(traced, diagram)}")
+        say(f"the diagram is in {files.write_diagram(run, diagram)}")
     if json:
         print_json(
             {
@@ -226,6 +229,7 @@ def _replay(path: Path, steps: int | None, diagram: Path | None, out: Path, json
                 "steps": verdict.steps,
                 "virtual_ms": verdict.virtual_ms,
                 "timeline": str(timeline),
+                "digest": run.digest,
             }
         )
     else:
@@ -275,25 +279,14 @@ def verdicts_of(
     """Run these seeds, each on its own, in the order of the seeds."""
     if jobs == 1 or len(seeds) == 1:
         for seed in seeds:
-            yield _verdict(plan, seed, nodes, steps, daemons, probes)
+            yield verdict_of(plan, seed, nodes, steps, daemons=daemons, probes=probes)
         return
     from functools import partial
 
     from prsm_node.cli.simulate_workers import in_order
 
-    of_seed = partial(_verdict, plan, nodes=nodes, steps=steps, daemons=daemons, probes=probes)
+    of_seed = partial(verdict_of, plan, nodes=nodes, steps=steps, daemons=daemons, probes=probes)
     yield from in_order(of_seed, seeds, jobs)
-
-
-def _verdict(
-    plan: Scenario, seed: int, nodes: int | None, steps: int | None, daemons: bool, probes: bool
-) -> Verdict:
-    if daemons:
-        from prsm_node.simulation import run  # loads the whole node
-
-        return run.simulate(plan, seed, nodes)[0]
-    schedule = schedule_of(plan, seed, nodes)
-    return probed(schedule, steps) if probes else play(schedule, steps=steps).verdict
 
 
 def _counted(verdicts: Sequence[Verdict], probes: Sequence[str]) -> list[tuple[str, int, int]]:
@@ -359,6 +352,6 @@ def _print(
         ]
     )
     if counted is not None:
-        print_table(("probe", "seeds", "times"), counted, right=(1, 2))
+        print_table(("probe", "seeds", "times"), [row for row in counted if row[1]], right=(1, 2))
         missing = attack.unreached(verdicts)
         say(f"not reached: {'; '.join(missing)}" if missing else "every probe was reached")

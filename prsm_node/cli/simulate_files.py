@@ -4,13 +4,11 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from consensus.simulation.run import Run, play
 from consensus.simulation.scenario import Scenario
 from consensus.simulation.schedule import Schedule, schedule_from, text_of
-from consensus.simulation.shrinking import shrink
-from consensus.simulation.timeline import lines
 from prsm_node import bounded_file
 from prsm_node.cli.simulate_progress import Bar
+from prsm_node.cli.simulated import Traced, attempts, traced
 from prsm_node.cli.space_time import page
 from prsm_node.errors import OperatorError
 
@@ -38,14 +36,16 @@ def schedule_in(path: Path) -> Schedule:
         raise OperatorError(f"{path} is no schedule that can be replayed: {error}") from None
 
 
-def shrunk(scenario: Scenario, seed: int, nodes: int | None, seconds: float) -> Schedule | None:
+def shrunk(
+    scenario: Scenario, seed: int, nodes: int | None, seconds: float, *, daemons: bool
+) -> Schedule | None:
     """Make a failing seed short for so long at most, with progress. None if it does not fail, or no time is
     given."""
     if seconds <= 0:
         return None
     bar, ends = Bar(seconds), time.monotonic() + seconds
     best: Schedule | None = None
-    for attempt in shrink(scenario, seed, nodes):
+    for attempt in attempts(scenario, seed, nodes, daemons=daemons):
         best = attempt.best
         bar.show(
             bar.elapsed_s, f"shrinking seed {seed}: {best.events()} events left after {attempt.tries} tries"
@@ -56,12 +56,17 @@ def shrunk(scenario: Scenario, seed: int, nodes: int | None, seconds: float) -> 
     return best
 
 
+def name_of(schedule: Schedule) -> str:
+    """What files about a seed are called."""
+    return f"simulate-{'daemons-' * schedule.daemons}{schedule.seed}"
+
+
 def of_failure(whole: Schedule, short: Schedule | None, out: Path) -> Files:
-    """Write what happened in a failing seed: the timeline of all of it, and the diagram of the short schedule
-    if there is one."""
-    name = f"simulate-{whole.seed}"
-    timeline = write_timeline(play(whole, trace=True), out / f"{name}.txt")
-    diagram = write_diagram(play(short or whole, trace=True), out / f"{name}.html")
+    """Write what happened in a failing seed: the timeline and the diagram of the short schedule if there is
+    one, of all of it otherwise."""
+    run, name = traced(short or whole), name_of(whole)
+    timeline = write_timeline(run, out / f"{name}.txt")
+    diagram = write_diagram(run, out / f"{name}.html")
     if short is None:
         return Files(timeline, diagram, None, None)
     schedule = out / f"{name}.json"
@@ -69,21 +74,11 @@ def of_failure(whole: Schedule, short: Schedule | None, out: Path) -> Files:
     return Files(timeline, diagram, schedule, short.events())
 
 
-def of_daemons(scenario: Scenario, seed: int, nodes: int | None, out: Path) -> Path:
-    """Run a seed with whole daemons and write what happens in it; return the timeline's file."""
-    from prsm_node.simulation import run  # loads the whole node
-
-    verdict, trace = run.simulate(scenario, seed, nodes, trace=True)
-    path = out / f"simulate-daemons-{seed}.txt"
-    path.write_text("\n".join(lines(verdict, trace)) + "\n", encoding="utf-8")
+def write_timeline(run: Traced, path: Path) -> Path:
+    path.write_text("\n".join(run.lines(run.verdict, run.trace)) + "\n", encoding="utf-8")
     return path
 
 
-def write_timeline(run: Run, path: Path) -> Path:
-    path.write_text("\n".join(lines(run.verdict, run.trace)) + "\n", encoding="utf-8")
-    return path
-
-
-def write_diagram(run: Run, path: Path) -> Path:
+def write_diagram(run: Traced, path: Path) -> Path:
     path.write_text(page(run.verdict, run.trace), encoding="utf-8")
     return path

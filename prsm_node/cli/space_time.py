@@ -12,14 +12,20 @@ import msgspec
 
 from consensus import inputs
 from consensus.simulation.cluster import Event
-from consensus.simulation.places import place_of
 from consensus.simulation.run import Verdict
-from consensus.simulation.timeline import message
+from consensus.simulation.timeline import Said, said
 
 ARROWS_MAX: Final = 5_000
 LAST_MS: Final = 4_000.0
-"""A longer run is shown from so long before its end; the end of one that kept its promises is as good."""
+"""A run is shown from so long before its end; the end of one that kept its promises is as good."""
+WHOLE_MAX: Final = 1_500
+"""One of so few arrows is shown from its beginning, as those that were shrunk."""
 PLACE: Final = "/*DATA*/"
+MESSAGE: Final = (inputs.Input, Said)
+UNMARKED: Final = ("info", "serves", "settled")
+"""What whole daemons do all the time: it would hide the rest."""
+DOWN: Final = ("crash", "disk ended", "gave up")
+"""A process runs no more, until it starts."""
 
 
 def page(verdict: Verdict, trace: Sequence[Event]) -> str:
@@ -35,9 +41,10 @@ def page(verdict: Verdict, trace: Sequence[Event]) -> str:
 def drawn(verdict: Verdict, trace: Sequence[Event]) -> dict[str, Any]:
     """What the page draws: lanes, arrows, what befell lanes and all, and what was left out."""
     ends_ms = trace[-1].at_ms if trace else 0.0
-    begins_ms = max(0.0, ends_ms - LAST_MS)
-    arrows = [e for e in trace if isinstance(e.what, inputs.Input) and e.at_ms >= begins_ms]
-    left_out = sum(isinstance(e.what, inputs.Input) for e in trace) - len(arrows)
+    messages = [event for event in trace if isinstance(event.what, MESSAGE)]
+    begins_ms = max(0.0, ends_ms - LAST_MS) if len(messages) > WHOLE_MAX else 0.0
+    arrows = [event for event in messages if event.at_ms >= begins_ms]
+    left_out = len(messages) - len(arrows)
     if len(arrows) > ARROWS_MAX:
         left_out += len(arrows) - ARROWS_MAX
         arrows = arrows[-ARROWS_MAX:]
@@ -58,41 +65,45 @@ def drawn(verdict: Verdict, trace: Sequence[Event]) -> dict[str, Any]:
 
 
 def _lanes(trace: Sequence[Event]) -> list[str]:
-    """Every process starts, in order."""
-    return list(dict.fromkeys(event.who for event in trace if event.kind == "start"))
+    """Every process starts. By number; who runs twice has two beside each other."""
+    names = dict.fromkeys(event.who for event in trace if event.kind == "start")
+    return sorted(names, key=lambda name: (int("0" + "".join(filter(str.isdigit, name))), name))
 
 
 def _arrow(event: Event) -> dict[str, Any]:
-    assert isinstance(event.what, inputs.Input)
+    what = event.what
+    if not isinstance(what, Said):
+        assert isinstance(what, inputs.Input), "a message"
+        what = said(what)
     source, _, to = event.who.partition(" > ")
     return {
-        "kind": place_of(event.what)[0],
+        "kind": what.kind,
         "from": source,
         "to": to,
         "sent": round(event.sent_ms, 3),
         "came": round(event.at_ms, 3),
         "fate": event.kind,
-        "what": message(event.what),
+        "what": what.text,
     }
 
 
 def _marks(trace: Sequence[Event], begins_ms: float) -> Iterator[dict[str, Any]]:
     """What is no message, where and when it happened."""
     for event in trace:
-        if not isinstance(event.what, inputs.Input) and event.at_ms >= begins_ms:
+        if not isinstance(event.what, MESSAGE) and event.kind not in UNMARKED and event.at_ms >= begins_ms:
             yield {"at": round(event.at_ms, 3), "kind": event.kind, "who": event.who, "what": str(event.what)}
 
 
 def _spans(trace: Sequence[Event], begins_ms: float, ends_ms: float) -> Iterator[dict[str, Any]]:
-    """What lasts: cuts, and processes that are down."""
-    open_since: dict[str, Event] = {}
+    """What lasts: cuts, processes that are down, disks that refuse."""
+    open_since: dict[tuple[str, str], Event] = {}
 
-    def closed(key: str, at_ms: float) -> Iterator[dict[str, Any]]:
-        began = open_since.pop(key, None)
+    def closed(kind: str, who: str, at_ms: float) -> Iterator[dict[str, Any]]:
+        began = open_since.pop((kind, who), None)
         if began is not None and at_ms >= begins_ms:
             since = round(max(began.at_ms, begins_ms), 3)
             yield {
-                "kind": began.kind,
+                "kind": kind,
                 "who": began.who,
                 "what": str(began.what),
                 "since": since,
@@ -101,12 +112,19 @@ def _spans(trace: Sequence[Event], begins_ms: float, ends_ms: float) -> Iterator
 
     for event in trace:
         if event.kind in ("cut", "heal", "calm"):
-            yield from closed("cut", event.at_ms)
+            yield from closed("cut", "", event.at_ms)
         if event.kind == "start":
-            yield from closed(event.who, event.at_ms)
+            yield from closed("down", event.who, event.at_ms)
+        if event.kind in ("disk full", "disk failing", "disk good"):
+            yield from closed("disk", event.who, event.at_ms)
         if event.kind == "cut":
-            open_since["cut"] = event
-        if event.kind == "crash":
-            open_since[event.who] = event
-    for key in list(open_since):
-        yield from closed(key, ends_ms)
+            open_since["cut", ""] = event
+        elif event.kind in DOWN:
+            open_since.setdefault(("down", event.who), event)
+        elif event.kind in ("disk full", "disk failing"):
+            open_since["disk", event.who] = event
+        elif event.kind == "calm":
+            for kind, who in [key for key in open_since if key[0] == "disk"]:
+                yield from closed(kind, who, event.at_ms)
+    for kind, who in list(open_since):
+        yield from closed(kind, who, ends_ms)

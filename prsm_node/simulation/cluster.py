@@ -10,8 +10,8 @@ from zlib import crc32
 import trio
 
 from consensus.simulation.cluster import Event
-from consensus.simulation.faults import Faults
 from consensus.simulation.scenario import Scenario
+from consensus.simulation.schedule import Schedule
 from consensus.simulation.violation import Violation
 from prsm_node import genesis as genesis_document
 from prsm_node.config import Config, NetworkSettings, NodeSettings, StorageSettings
@@ -24,9 +24,10 @@ from prsm_node.simulation.clients import Clients, balances
 from prsm_node.simulation.future import Future
 from prsm_node.simulation.machine import START_MS, World
 from prsm_node.simulation.machine_faults import MachineFaults
+from prsm_node.simulation.pipe import Watch
 from prsm_node.simulation.process import Process
 from prsm_node.simulation.promises import BROKE_OFF, Promises
-from prsm_node.simulation.schedule import DaemonSchedule
+from prsm_node.simulation.trace import Frames, Sent
 from prsm_node.simulation.wires import Wires, address_of
 from prsm_node.wire.frames import contents
 from prsm_node.wire.stream import FrameSplitter
@@ -40,16 +41,15 @@ CHECKED = 0.25
 
 
 class Cluster:
-    """What its `faults` befall. `folder` is empty, and for the homes.
+    """What a schedule befalls. `folder` is empty, and for the homes.
 
     Args:
         nursery: owns all that runs.
         trace: whether to keep what happens.
     """
 
-    def __init__(self, schedule: DaemonSchedule, folder: Path, nursery: trio.Nursery, *, trace: bool) -> None:
-        common = schedule.common
-        seed, chance = common.seed, common.chance()
+    def __init__(self, schedule: Schedule, folder: Path, nursery: trio.Nursery, *, trace: bool) -> None:
+        seed, chance = schedule.seed, schedule.chance()
         self.nursery = nursery
         self._place = f"{folder}/"
         self.trace: list[Event] | None = [] if trace else None
@@ -61,26 +61,27 @@ class Cluster:
         """Set by a violation."""
         self._digest = sha256()
         self.future = Future()
-        self.network = Wires(chance, common.scenario.links, self.future, self._watch)
+        self.network = Wires(chance, schedule.scenario.links, self.future, self._watch)
         self.clients = Clients(seed)
-        validators = [_key(b"validator", seed, number) for number in range(len(common.powers))]
+        validators = [_key(b"validator", seed, number) for number in range(len(schedule.powers))]
         self.genesis = genesis_document.genesis(
             NETWORK,
             START_MS - 1,
             [
                 (key.public, power, f"n{number}")
-                for number, (key, power) in enumerate(zip(validators, common.powers, strict=True))
+                for number, (key, power) in enumerate(zip(validators, schedule.powers, strict=True))
             ],
             balances(self.clients.addresses),
             Parameters(heartbeat_ms=HEARTBEAT_MS),
         )
-        self.faults = Faults(self, common)
-        self.machine_faults = MachineFaults(self, schedule.machines)
-        twice = [one.who for one in common.faulty]
+        self.faults = MachineFaults(self, schedule)
+        twice = [one.who for one in schedule.faulty]
         checked = {who: chance.happens(("checked", who), CHECKED) for who in twice}
-        kept_apart = _kept_apart(common.scenario)
+        kept_apart = _kept_apart(schedule.scenario)
+        self.names = {key.public: f"n{number}" for number, key in enumerate(validators)}
+        """Of validators, by key."""
         self.promises = Promises(
-            {key.public: f"n{number}" for number, key in enumerate(validators)},
+            self.names,
             [validators[who].public for who in twice if kept_apart or not checked[who]],
             self.faults.reached,
         )
@@ -104,7 +105,8 @@ class Cluster:
             for number, who in enumerate(who_runs)
         ]
         self.honest = [process for process in self.all if process.honest]
-        self._second_ms = [chance.between(("second", who), 0, common.scenario.faults_ms / 2) for who in twice]
+        latest_ms = schedule.scenario.faults_ms / 2
+        self._second_ms = [chance.between(("second", who), 0, latest_ms) for who in twice]
         self.seen["twice"] = len(twice)
         self.seen["checked"] = sum(checked.values())
 
@@ -141,6 +143,8 @@ class Cluster:
 
         def final(told: Final) -> None:
             if process.node is node:
+                where = f"height {told.block.height}, round {told.certificate.round}"
+                self._show("decide", process.name, f"{where}, {told.digest.hex()[:6]}")
                 with self._judged():
                     self.promises.final(process.name, told, node)
 
@@ -160,9 +164,10 @@ class Cluster:
         self.seen[f"log.{event}"] += 1
         if event == "warning evidence":
             self.seen[f"evidence of {fields['kind']}"] += 1
-        if self.trace is not None:
+        level, _, what = event.partition(" ")
+        if self.trace is not None and level != "debug":
             told = " ".join(f"{key}={value}" for key, value in fields.items())
-            self.trace.append(Event(self.elapsed_ms, "log", name, f"{event} {told}".replace(self._place, "")))
+            self._show(level, name, f"{what} {told}".replace(self._place, ""))
 
     def violate(self, violation: Violation, cause: BaseException | None = None) -> None:
         if self.violation is None:
@@ -178,29 +183,41 @@ class Cluster:
         except Violation as violation:
             self.violate(violation)
 
-    def _watch(self, source: int, to: int) -> Callable[[bytes], None]:
+    def _watch(self, source: int, to: int) -> Watch:
         splitter = FrameSplitter()
 
-        def sent(data: bytes) -> None:
+        def sent(data: bytes) -> Callable[[], None] | None:
             carried: Counter[str] = Counter()
+            frames: Frames = []
             with self._judged():
                 for raw in splitter.feed(data):
                     kind, messages = contents(raw)
+                    frames.append((kind, messages))
                     carried[kind.name.lower()] += len(messages)
                     for message in messages:
                         self.promises.sent(kind, message)
             for name in carried:
                 self.seen[f"sent.{name}"] += 1
             told = ", ".join(f"{count} {name}" for name, count in carried.items())
-            self._happened("sent", f"n{source} > n{to}", f"{told} ({len(data)} bytes, {crc32(data):08x})")
+            who = f"{self.all[source].name} > {self.all[to].name}"
+            self._happened("sent", who, f"{told} ({len(data)} bytes, {crc32(data):08x})")
+            if self.trace is None:
+                return None
+            left = Sent(frames, lambda: self.elapsed_ms)
+            self._show("sent", who, left)
+            return left.arrives
 
         return sent
 
     def _happened(self, kind: str, who: str, what: str) -> None:
-        at_ms = self.elapsed_ms
-        self._digest.update(f"{at_ms:.3f} {kind} {who} {what}\n".encode())
+        self._digest.update(f"{self.elapsed_ms:.3f} {kind} {who} {what}\n".encode())
+        if kind != "sent":
+            self._show(kind, who, what)
+
+    def _show(self, kind: str, who: str, what: object) -> None:
+        """Put it into the trace alone."""
         if self.trace is not None:
-            self.trace.append(Event(at_ms, kind, who, what))
+            self.trace.append(Event(self.elapsed_ms, kind, who, what))
 
     # --- what a run asks --------------------------------------------------------------------------
 
@@ -212,11 +229,9 @@ class Cluster:
         for process, at_ms in zip(self.all[first:], self._second_ms, strict=True):
             self.at(at_ms, process.start_if_down)
         self.faults.begin()
-        self.machine_faults.begin()
 
     def calm(self) -> None:
         """Heal all."""
-        self.machine_faults.calm()
         self.faults.calm()
 
     async def stop(self) -> None:

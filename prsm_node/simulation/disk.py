@@ -20,8 +20,8 @@ from pathlib import Path
 
 from consensus.simulation.chance import Chance
 from consensus.simulation.disk import Disk
+from consensus.simulation.schedule import BadDisk
 from prsm_node.simulation.pipe import Side
-from prsm_node.simulation.schedule import BadDisk
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.journal_segments import segment_path
 from prsm_node.storage.journal_writer import Queued, SegmentFile, SegmentHand, Work

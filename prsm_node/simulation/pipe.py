@@ -21,6 +21,11 @@ ROUNDING_MS = 1e-6
 """What is due so soon is due: a float's last bit would be waited for without any time passing."""
 
 
+Arrived = Callable[[], None]
+Watch = Callable[[bytes], Arrived | None]
+"""Told of bytes that leave; what it returns is called if they arrive."""
+
+
 class Broken(OSError):
     """The stream is over."""
 
@@ -48,7 +53,7 @@ class Path(Protocol):
 
     def delay_ms(self, source: int, to: int) -> float: ...
 
-    def watch(self, source: int, to: int) -> Callable[[bytes], None]:
+    def watch(self, source: int, to: int) -> "Watch":
         """Return whom to tell of all that leaves a process on a stream."""
 
     def has_power(self, number: int) -> bool: ...
@@ -60,7 +65,7 @@ class Pipe:
     def __init__(self, path: Path, source: Side, to: Side) -> None:
         self._path, self._source, self._to = path, source, to
         self._watch = path.watch(source.number, to.number)
-        self._under_way: deque[tuple[float, bytes]] = deque()
+        self._under_way: deque[tuple[float, bytes, Arrived | None]] = deque()
         self._came = bytearray()
         self._held = 0
         self._news = trio.Event()
@@ -85,9 +90,9 @@ class Pipe:
             return
         if self._broken or self._closed:
             raise Broken("the stream is closed")
-        self._watch(data)
+        arrived = self._watch(data)
         self._held += len(data)
-        self._send(bytes(data))
+        self._send(bytes(data), arrived)
 
     async def read(self, n: int) -> bytes:
         """Return what came; b"" at the end. Raise Broken."""
@@ -133,15 +138,15 @@ class Pipe:
         self._news.set()
         self._room.set()
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes, arrived: Arrived | None = None) -> None:
         path = self._path
         delay_ms = path.delay_ms(self._source.number, self._to.number)
         now_ms = path.future.now_ms
         if self._under_way:
             # One arrival at a time is planned, of the oldest.
-            self._under_way.append((max(self._under_way[-1][0], now_ms + delay_ms), data))
+            self._under_way.append((max(self._under_way[-1][0], now_ms + delay_ms), data, arrived))
             return
-        self._under_way.append((now_ms + delay_ms, data))
+        self._under_way.append((now_ms + delay_ms, data, arrived))
         path.future.at(delay_ms, self._arrive)
 
     def _arrive(self) -> None:
@@ -161,13 +166,15 @@ class Pipe:
         self._again_ms = AGAIN_MS
         now_ms = path.future.now_ms
         while self._under_way and self._under_way[0][0] <= now_ms + ROUNDING_MS:
-            data = self._under_way.popleft()[1]
+            _, data, arrived = self._under_way.popleft()
             path.delivered += 1
             self._ended |= not data
             if self._gone:
                 self._free(len(data))
-            else:
-                self._came += data
+                continue
+            self._came += data
+            if arrived is not None:
+                arrived()
         self._news.set()
         if self._under_way:
             path.future.at(self._under_way[0][0] - now_ms, self._arrive)

@@ -8,16 +8,19 @@ from typing import Any, NamedTuple
 
 import structlog
 import trio
+from msgspec.structs import replace
 
 from consensus.simulation.cluster import Event
 from consensus.simulation.run import NEW_BLOCKS, Verdict
 from consensus.simulation.scenario import Scenario
+from consensus.simulation.schedule import Place, Schedule
 from consensus.simulation.violation import Violation
 from prsm_node.simulation import scheduling
 from prsm_node.simulation.cluster import Cluster
 from prsm_node.simulation.folders import folder
 from prsm_node.simulation.probes import counted
-from prsm_node.simulation.schedule import DaemonSchedule, drawn
+from prsm_node.simulation.schedule import drawn
+from prsm_node.simulation.trace import told
 
 LIVENESS = "liveness after the network calms"
 ASK_MS = 100.0
@@ -30,41 +33,50 @@ class Run(NamedTuple):
     trace: list[Event]
     """Empty if none was asked for."""
     digest: str
-    """Of the trace, kept or not: equal in every process."""
+    """Of all that happened, traced or not: equal in every process."""
+    schedule: Schedule
+    """What was run, without what did not happen."""
+    reached_ms: dict[Place, float]
+    """When each round was voted in first."""
 
 
-def simulate(
-    scenario: Scenario, seed: int, nodes: int | None = None, *, trace: bool = False
-) -> tuple[Verdict, list[Event]]:
+def simulate(scenario: Scenario, seed: int, nodes: int | None = None) -> Verdict:
     """Run one seed."""
-    run = play(drawn(scenario, seed, nodes), trace=trace)
-    return run.verdict, run.trace
+    return play(drawn(scenario, seed, nodes)).verdict
 
 
-def play(schedule: DaemonSchedule, *, trace: bool = False) -> Run:
+def play(schedule: Schedule, *, trace: bool = False) -> Run:
     """Run a schedule to its end, or to the first broken promise."""
     try:
         with folder() as homes:
-            return scheduling.run(lambda: _played(schedule, homes, trace), schedule.common.seed)
+            return scheduling.run(lambda: _played(schedule, homes, trace), schedule.seed)
     finally:
         gc.collect()
 
 
-async def _played(schedule: DaemonSchedule, homes: Path, trace: bool) -> Run:
+async def _played(schedule: Schedule, homes: Path, trace: bool) -> Run:
+    ends_ms = schedule.calm_ms if schedule.end_ms is None else schedule.end_ms
     recovered_ms = -1
     async with trio.open_nursery() as nursery:
         cluster = Cluster(schedule, homes, nursery, trace=trace)
         with _logs_to(cluster):
             cluster.start()
-            with trio.move_on_after(schedule.common.calm_ms / 1_000):
+            with trio.move_on_after(ends_ms / 1_000):
                 await cluster.over.wait()
-            if cluster.violation is None:
+            if cluster.violation is None and schedule.end_ms is None:
                 cluster.calm()
-                recovered_ms = await _recovered(cluster, schedule.common.scenario.calm_bound_ms)
+                recovered_ms = await _recovered(cluster, schedule.scenario.calm_bound_ms)
                 cluster.check_standing()
             await cluster.stop()
             nursery.cancel_scope.cancel()
-    return Run(_verdict(cluster, schedule.common.seed, recovered_ms), cluster.trace or [], cluster.digest())
+    verdict = _verdict(cluster, schedule.seed, recovered_ms)
+    return Run(
+        verdict,
+        told(cluster.trace or [], cluster.names),
+        cluster.digest(),
+        replace(schedule, entries=tuple(cluster.faults.played), promise=verdict.promise),
+        cluster.faults.reached_ms,
+    )
 
 
 async def _recovered(cluster: Cluster, bound_ms: int) -> int:

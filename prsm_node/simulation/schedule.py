@@ -6,67 +6,34 @@ that a faulty validator may do, the pure simulation's actors do.
 """
 
 from random import Random
-from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
 from consensus.simulation.scenario import Scenario
-from consensus.simulation.schedule import Schedule, schedule_of
+from consensus.simulation.schedule import BadDisk, Leap, MachineFault, Schedule, schedule_of
 
 NODES = 4
 HOUR_MS = 3_600_000
 ROOM_BYTES_MAX = 256 * 1024
 
-How = Literal["full", "failing"]
 
-
-class BadDisk(NamedTuple):
-    """Nothing that a machine writes is durable for a while (disk.py).
-
-    A full disk takes what lies in the first `room_bytes` of a file and nothing else. A failing one takes what
-    goes to the journal, and says then that it could not be synced; of other files it takes nothing.
-    """
-
-    at_ms: float
-    who: int
-    how: How
-    room_bytes: int
-    for_ms: float
-
-
-class Leap(NamedTuple):
-    """A clock is off by so much from here on, by far more than what any protocol bears."""
-
-    at_ms: float
-    who: int
-    off_ms: int
-
-
-class DaemonSchedule(NamedTuple):
-    """What befalls whole daemons."""
-
-    common: Schedule
-    """What replicas know too. Its faulty are twins."""
-    machines: tuple[BadDisk | Leap, ...]
-    """In order of time."""
-
-
-def drawn(scenario: Scenario, seed: int, nodes: int | None = None) -> DaemonSchedule:
+def drawn(scenario: Scenario, seed: int, nodes: int | None = None) -> Schedule:
     """Draw who runs twice and what befalls the daemons. A scenario's actors stay out but for that."""
     twins = Random(f"twins {seed}").random() < scenario.machines.twins
     common = schedule_of(replace(scenario, actors=("twins",) if twins else ()), seed, nodes or NODES)
-    found: list[BadDisk | Leap] = [*_bad_disks(common), *_leaps(common)]
-    return DaemonSchedule(common, tuple(sorted(found, key=lambda fault: fault.at_ms)))
+    found: list[MachineFault] = [*_bad_disks(common), *_leaps(common)]
+    machines = sorted(found, key=lambda fault: fault.at_ms)
+    return replace(common, entries=(*common.entries, *machines), daemons=True)
 
 
 def _bad_disks(common: Schedule) -> list[BadDisk]:
     machines, random = common.scenario.machines, Random(f"disk {common.seed}")
     found: list[BadDisk] = []
     for at_ms in _times(random, machines.disk_every_ms, common.scenario.faults_ms):
-        how: How = "full" if random.random() < 0.5 else "failing"
-        room = random.randrange(ROOM_BYTES_MAX)
+        full, room = random.random() < 0.5, random.randrange(ROOM_BYTES_MAX)
         for_ms = round(random.uniform(0.1, 1) * machines.disk_for_ms, 3)
-        found.append(BadDisk(at_ms, random.randrange(common.processes()), how, room, for_ms))
+        who = random.randrange(common.processes())
+        found.append(BadDisk(at_ms, who, "full" if full else "failing", room, for_ms))
     return found
 
 

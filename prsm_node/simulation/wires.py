@@ -12,16 +12,16 @@ from prsm_node.errors import OperatorError
 from prsm_node.network.addresses import Address
 from prsm_node.network.transport import Stream
 from prsm_node.simulation.future import Future
-from prsm_node.simulation.pipe import AGAIN_MS, Pipe, Side
-
-Watch = Callable[[int, int], Callable[[bytes], None]]
-"""(from, to) -> whom to tell of what leaves on a stream between them."""
+from prsm_node.simulation.pipe import AGAIN_MS, Pipe, Side, Watch
 
 
 class Wires:
     """All of it (pipe.Path)."""
 
-    def __init__(self, chance: Chance, links: Links, future: Future, watch: Watch) -> None:
+    def __init__(
+        self, chance: Chance, links: Links, future: Future, watch: Callable[[int, int], Watch]
+    ) -> None:
+        """`watch` is asked, by (from, to), whom to tell of what leaves on a stream between them."""
         self.links = links
         self.future = future
         self.watch = watch

@@ -22,7 +22,7 @@ def test_a_broken_promise_is_exit_code_1_with_all_that_is_needed_to_see_it_again
     assert run(["simulate", "--seeds", "0..2", "--out", str(out), "--json"]) == 1
     (first, *_) = json.loads(capsys.readouterr().out)["failed"]
     assert first["replay"] == f"prsm-node simulate --scenario mixed --seed {first['seed']}"
-    assert first["violation"] in Path(first["timeline"]).read_text()
+    assert first["promise"] in Path(first["timeline"]).read_text()
     assert first["events"] < 40
     assert "a certificate is a quorum" in Path(first["diagram"]).read_text()
 
@@ -62,6 +62,7 @@ def test_probes_count_what_was_reached_and_name_what_was_not(capsys: pytest.Capt
     said = capsys.readouterr()
     assert "line_49" in said.out
     assert "not reached: " in said.err
+    assert (said.out + said.err).count("recovery: a convict leaves the set") == 1
 
 
 @pytest.mark.parametrize(

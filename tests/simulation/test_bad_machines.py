@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from consensus.simulation.schedule import Leap
 from prsm_node.cli.simulate import load
 from prsm_node.ledger.roster import Roster
 from prsm_node.simulation.disk import SimulatedWriter, UnsureFile
 from prsm_node.simulation.promises import JAILED, LOUD
 from prsm_node.simulation.run import play
-from prsm_node.simulation.schedule import Leap, drawn
+from prsm_node.simulation.schedule import drawn
 from prsm_node.storage.journal_writer import Work
 
 TWINS = replace(load("twins"), faults_ms=3_000)
@@ -43,10 +44,10 @@ def test_a_daemon_whose_disk_refuses_ends_and_is_back_when_it_is_good_again() ->
 
 def test_one_machine_leaps_alone_and_its_validator_has_less_than_a_third() -> None:
     for seed in range(50):
-        common, machines = drawn(load("mixed"), seed)
-        leaps = {fault.who for fault in machines if isinstance(fault, Leap)}
+        schedule = drawn(load("mixed"), seed)
+        leaps = {fault.who for fault in schedule.entries if isinstance(fault, Leap)}
         assert len(leaps) <= 1
-        assert all(3 * common.powers[who] < sum(common.powers) for who in leaps)
+        assert all(3 * schedule.powers[who] < sum(schedule.powers) for who in leaps)
 
 
 def test_a_daemon_that_goes_on_without_its_journal_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from prsm_node.mempool.admission import Limits
 from prsm_node.simulation import scheduling
 from prsm_node.simulation.clients import WALLETS
 from prsm_node.simulation.cluster import Cluster
-from prsm_node.simulation.schedule import NODES, DaemonSchedule
+from prsm_node.simulation.schedule import NODES
 
 SEED = 7
 FIRST_S, CUT_S, AFTER_S, DRAIN_S = 1.5, 4.5, 5.0, 10.0
@@ -24,16 +24,16 @@ EVERY_S = 0.1
 HEALED_S = FIRST_S + CUT_S
 
 
-def schedule(shape: Shape) -> DaemonSchedule:
-    common = Schedule(
+def schedule(shape: Shape) -> Schedule:
+    return Schedule(
         scenario=replace(load("calm"), batch_every_ms=0),
         seed=SEED,
         powers=(1,) * NODES,
         faulty=(),
         calm_ms=60_000,
         entries=(Cut(FIRST_S * 1_000, shape, (0, 2, 1, 3), CUT_S * 1_000),),
+        daemons=True,
     )
-    return DaemonSchedule(common, ())
 
 
 class Load:

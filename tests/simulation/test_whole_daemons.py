@@ -80,7 +80,9 @@ def test_a_trace_changes_nothing_and_tells_who_did_what() -> None:
     plain, traced = (play(drawn(load("calm"), 3), trace=trace) for trace in (False, True))
     assert plain.digest == traced.digest
     assert not plain.trace
-    assert {"start", "serves", "sent", "log", "settled", "calm"} <= {event.kind for event in traced.trace}
+    assert {"start", "serves", "message", "info", "decide", "settled", "calm"} <= {
+        event.kind for event in traced.trace
+    }
 
 
 def test_a_vote_that_leaves_before_it_is_durable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
