@@ -28,7 +28,7 @@ from prsm_node.consensus_host.fetcher import Fetcher
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.inbound import Inbound
 from prsm_node.consensus_host.records import EVIDENCE, batch_body, decode_evidence, encode_evidence
-from prsm_node.consensus_host.recovery import Recovered, chain_start, recover, restore_lanes, settled
+from prsm_node.consensus_host.recovery import Recovered, chain_start, of_key, recover, restore_lanes, settled
 from prsm_node.consensus_host.sessions import LiveSessions
 from prsm_node.consensus_host.signer import Signer
 from prsm_node.consensus_host.signing_journal import SigningJournal
@@ -246,7 +246,8 @@ class Node:
             catches_up=self._catches_up,
             snapshots=self.taking,
         )
-        recovered = await recover(self.journal, begin, self.batches, self.executor)
+        found = await recover(self.journal, begin, self.batches, self.executor)
+        recovered = of_key(found, self.me, self.batches, self.checks)
         if self.executor.mark.height > mark.height:
             log.info(
                 "recovered",

@@ -7,10 +7,12 @@ the replica then starts above it with the lock, the valid value and the acknowle
 from collections.abc import Callable
 
 import msgspec
+import structlog
 import trio
+from msgspec.structs import replace
 
 from consensus.agreement.own_votes import diverged_after
-from consensus.blocks import CheckedProposal, block_digest
+from consensus.blocks import CheckedProposal, Proposal, block_digest
 from consensus.certificates import CheckedCertificate
 from consensus.chain import ChainStart
 from consensus.dissemination.acknowledgements import Acknowledgement, CheckedAcknowledgement
@@ -19,6 +21,7 @@ from consensus.dissemination.lanes import Lanes
 from consensus.guard import Guard
 from consensus.votes import Vote
 from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.checks import Checks
 from prsm_node.consensus_host.executor import ChainMark, Executor
 from prsm_node.consensus_host.proposal_store import KeptProposal
 from prsm_node.consensus_host.records import (
@@ -33,6 +36,9 @@ from prsm_node.consensus_host.records import (
 from prsm_node.ledger.roster import AHEAD, Roster
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.journal import Journal
+from prsm_node.wire.kinds import Kind
+
+log = structlog.get_logger("consensus")
 
 # Given to the replica again, of what the last run stood for: no round needs more than what we hold to, the
 # proposals of the last rounds and one of ours. All of it can be asked for.
@@ -104,6 +110,42 @@ async def recover(journal: Journal, start: int | None, batches: BatchStore, exec
         for position in _wanted_again(found.kept, found.guard)
     ]
     return found
+
+
+def of_key(found: Recovered, me: bytes | None, batches: BatchStore, checks: Checks) -> Recovered:
+    """Return what was left, without what another validator key signed that ran in this home before `me`.
+
+    That key's guard says nothing of what ours signed: taken for it, it would let us vote without asking
+    others, and forget our lock. Its acknowledgements of batches in our lane would make certificates that
+    nobody takes.
+    """
+    if me is None:
+        return found
+    if found.guard.signed and _signer(found.guard.signed[-1]) != me:
+        log.warning("guard_of_another_key", height=found.guard.height)
+        found = replace(found, guard=Guard(), guard_position=None)
+    ours = {
+        stored.digest: stored.header
+        for stored in batches.all()
+        if stored.header.author == me and stored.digest in found.acknowledged
+    }
+    forged = {
+        digest
+        for digest, header in ours.items()
+        if checks.acknowledgement(
+            Acknowledgement(me, header.sequence, digest, me, found.acknowledged[digest])
+        )
+        is None
+    }
+    given = {digest: by for digest, by in found.acknowledged.items() if digest not in forged}
+    return replace(found, acknowledged=given)
+
+
+def _signer(message: bytes) -> bytes:
+    """Who signed a message that a guard holds."""
+    if message[0] == Kind.PROPOSAL:
+        return msgspec.msgpack.decode(message[1:], type=Proposal).proposer
+    return msgspec.msgpack.decode(message[1:], type=Vote).voter
 
 
 def _wanted_again(kept: dict[bytes, KeptProposal], guard: Guard) -> list[int]:

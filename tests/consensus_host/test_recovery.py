@@ -4,19 +4,28 @@ from pathlib import Path
 
 import pytest
 
+from consensus.blocks import Block, Proposal
+from consensus.dissemination.acknowledgements import Acknowledgement
+from consensus.dissemination.batches import EMPTY_LANE, BatchHeader
 from consensus.guard import Guard, Step
 from consensus.validators import ValidatorSet
+from consensus.votes import Vote, VoteKind
 from prsm_node.bench.made_chain import ChainMaker, genesis_time_ms
 from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.checks import Checks
 from prsm_node.consensus_host.executor import Executor, first_mark
 from prsm_node.consensus_host.records import RecordKind
-from prsm_node.consensus_host.recovery import recover, settled
+from prsm_node.consensus_host.recovery import Recovered, of_key, recover, settled
+from prsm_node.consensus_host.signer import Signer
 from prsm_node.genesis import Genesis, genesis
 from prsm_node.home import Home
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.state import State
+from prsm_node.wire.frames import encode_message
+from prsm_node.wire.kinds import Kind
+from tests.consensus_host.hosts import NETWORK
 from tests.consensus_host.test_executor import NoPeers
 
 ONE, OTHER = b"\x01" * 32, b"\x02" * 32
@@ -69,3 +78,32 @@ async def test_a_journal_that_begins_above_the_state_is_a_sentence_and_one_below
     assert state.height == 6
     state.close()
     journal.close()
+
+
+def test_what_another_key_signed_in_this_home_is_nothing_that_ours_signed() -> None:
+    """Its guard would let ours vote before a quorum said what it signed elsewhere, its lock forgotten."""
+    checks, batches = Checks(NETWORK), BatchStore()
+    before, ours = (Signer(NETWORK, SigningKey.from_seed(bytes([n]) * 32), checks) for n in (1, 2))
+    voted = before.vote(Vote(VoteKind.PREVOTE, 7, 0, None, -1, 0, before.public))
+    block = Block(7, ONE, 1, ONE, (), (), ONE, ONE)
+    proposed = before.proposal(Proposal(0, -1, before.public, block))
+    authored, foreign = (
+        batches.put(each.batch(BatchHeader(each.public, 1, EMPTY_LANE, ONE)), b"") for each in (ours, before)
+    )
+    given = {
+        stored.digest: before.acknowledgement(
+            Acknowledgement(stored.header.author, 1, stored.digest, before.public)
+        ).signature
+        for stored in (authored, foreign)
+    }
+    for kind, message in ((Kind.VOTE, voted), (Kind.PROPOSAL, proposed)):
+        guard = Guard(height=7, signed=(bytes((kind,)) + encode_message(message),))
+        found = Recovered(guard, 5, [], given, {})
+        assert of_key(found, before.public, batches, checks) == found
+        assert of_key(found, None, batches, checks) is found, "who only follows may vote again one day"
+        left = of_key(found, ours.public, batches, checks)
+        assert (left.guard, left.guard_position) == (Guard(), None)
+        assert left.acknowledged.keys() == {foreign.digest}, "in our lane it would spoil our certificates"
+    good = ours.acknowledgement(Acknowledgement(ours.public, 1, authored.digest, ours.public)).signature
+    own = Recovered(Guard(), None, [], {authored.digest: good}, {})
+    assert of_key(own, ours.public, batches, checks) == own
