@@ -10,13 +10,14 @@ from consensus.blocks import Block, block_digest
 from consensus.certificates import Certificate
 from consensus.votes import VoteKind
 from prsm_node.genesis import Genesis, genesis
+from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.ledger.transactions import Transfer, unsigned_bytes, with_signature
 from prsm_node.storage.blocks import BatchRecord
 from prsm_node.storage.environment import MAP_BYTES
 from prsm_node.storage.executed_block import Execution
 from prsm_node.storage.state import State
 
-AUTHOR = bytes(32)
+AUTHOR = SigningKey.from_seed(bytes(32)).public
 NO_DIGEST = bytes(32)
 FUNDS = 10**12
 
