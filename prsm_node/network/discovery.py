@@ -1,21 +1,23 @@
 """Who else there is: peers tell of peers, the Kademlia DHT is walked, multicast DNS asks the local network.
 
 All three only teach the address book; links.py decides whom to dial, and a greeting decides who belongs to
-this network. Each can be switched off. Bootstrap addresses need none of them. What fails here is counted and
-tried again: discovery never ends the daemon.
+this network. Each can be switched off. Bootstrap addresses need none of them. What fails here is counted,
+told once and tried again: discovery never ends the daemon.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+import structlog
 import trio
 
 from prsm_node.network.address_book import AddressBook
-from prsm_node.network.addresses import parse_address, peer_id_of
+from prsm_node.network.addresses import peer_id_of
 from prsm_node.network.config import NetworkConfig
 from prsm_node.network.frame_dispatch import Handler
 from prsm_node.network.link import Link
+from prsm_node.network.multicast_dns import MulticastDns
 from prsm_node.wire.frames import encode_message
 from prsm_node.wire.kinds import Kind
 from prsm_node.wire.payloads import PEERS_MAX
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from prsm_node.network.host import Host
 
+log = structlog.get_logger("network")
+
 # Of each linked node: one that works is enough for a start.
 ADDRESSES_TOLD = 2
 DHT_PREFIX = "/prsm"
@@ -33,8 +37,6 @@ DHT_WALK_MIN_S, DHT_WALK_MAX_S = 1.0, 120.0
 DHT_QUERY_S = 10.0
 PEERSTORE_S = 3_600
 RETRY_S = 30.0
-# multicast DNS: a service of this network only; a label has at most 15 characters.
-MDNS_FINGERPRINT_HEX = 8
 
 
 class DiscoveryLinks(Protocol):
@@ -73,16 +75,21 @@ class Discovery:
             if config.exchange_peers:
                 nursery.start_soon(self._exchange)
             if config.dht:
-                nursery.start_soon(self._again, self._walk_dht)
+                nursery.start_soon(self._again, "dht", self._walk_dht)
             if config.mdns:
-                nursery.start_soon(self._again, self._ask_neighbours)
+                nursery.start_soon(self._again, "mdns", MulticastDns(self._links).run)
 
-    async def _again(self, search: Callable[[], Any]) -> None:
+    async def _again(self, way: str, search: Callable[[], Awaitable[None]]) -> None:
+        told = ""
         while True:
             try:
                 await search()
             except Exception as error:  # sockets without multicast, the DHT's own faults
-                self._links.count(f"discovery_failed.{search.__name__.strip('_')}.{type(error).__name__}")
+                why = type(error).__name__
+                self._links.count(f"discovery_failed.{way}.{why}")
+                if why != told:
+                    log.warning("discovery_failed", way=way, why=why, detail=str(error), again_in_s=RETRY_S)
+                told = why
             await trio.sleep(RETRY_S)
 
     # Peer exchange.
@@ -152,76 +159,3 @@ class Discovery:
         return self._links.learn(
             [f"{str(address).partition('/p2p/')[0]}/p2p/{peer}" for address in addresses]
         )
-
-    # Multicast DNS (https://github.com/libp2p/specs/blob/master/discovery/mdns.md, of a private network).
-
-    async def _ask_neighbours(self) -> None:
-        """Announce this node on the local network and hear others. zeroconf's threads only post to ours."""
-        from zeroconf import ServiceBrowser, ServiceInfo, ServiceListener, Zeroconf
-
-        links, token = self._links, trio.lowlevel.current_trio_token()
-        service = f"_p2p-{links.network_id.hex()[:MDNS_FINGERPRINT_HEX]}._udp.local."
-
-        class Heard(ServiceListener):
-            def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-                try:
-                    info = zc.get_service_info(type_, name)
-                except Exception as error:
-                    # Its loop was not heard in time. Let out, the error would end the browser's thread.
-                    token.run_sync_soon(links.count, f"discovery_failed.add_service.{type(error).__name__}")
-                    return
-                if info is None:
-                    return
-                texts = [value.decode("ascii", "ignore") for value in info.properties.values() if value]
-                token.run_sync_soon(links.learn, texts[:PEERS_MAX])
-
-            update_service = add_service
-
-            def remove_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-                """The address book forgets by itself."""
-
-        zeroconf = await trio.to_thread.run_sync(Zeroconf)
-        try:
-            own = await trio.to_thread.run_sync(_reachable, links.advertised)
-            properties = {f"dnsaddr{index}" if index else "dnsaddr": text for index, text in enumerate(own)}
-            hosts = [parsed.host for parsed in map(parse_address, own) if parsed.family in ("ip4", "ip6")]
-            port = parse_address(own[0]).port if own else 0
-            name = peer_id_of(links.node_key)
-            info = ServiceInfo(
-                service,
-                f"{name}.{service}",
-                port=port,
-                properties=properties,
-                server=f"{name}.local.",
-                parsed_addresses=hosts,  # without one, nobody's question about the service is answered
-            )
-            await trio.to_thread.run_sync(zeroconf.register_service, info)
-            ServiceBrowser(zeroconf, service, listener=Heard())
-            await trio.sleep_forever()
-        finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 2.0):
-                await trio.to_thread.run_sync(zeroconf.close)
-
-
-def _reachable(advertised: tuple[str, ...]) -> list[str]:
-    """Put the machine's own addresses where "every interface" is listened on."""
-    from ipaddress import ip_address
-
-    import psutil  # type: ignore[import-untyped]
-
-    found: list[str] = []
-    for text in advertised:
-        address = parse_address(text)
-        if address.family not in ("ip4", "ip6") or not ip_address(address.host).is_unspecified:
-            found.append(text)
-            continue
-        for interface in psutil.net_if_addrs().values():
-            for entry in interface:
-                host = entry.address.partition("%")[0]
-                try:
-                    right = ip_address(host).version == int(address.family[2])
-                except ValueError:
-                    continue  # a hardware address
-                if right:
-                    found.append(text.replace(f"/{address.host}/", f"/{host}/", 1))
-    return found[:8]

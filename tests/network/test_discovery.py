@@ -1,20 +1,23 @@
 """A node finds others with one address, or none, to begin with."""
 
+import threading
 from typing import Any
 
 import pytest
 import trio
-from zeroconf import EventLoopBlocked, Zeroconf
+from structlog.testing import capture_logs
+from zeroconf import EventLoopBlocked, ServiceInfo, Zeroconf
 
+from prsm_node.network import discovery, multicast_dns
 from prsm_node.network.discovery import Discovery
 from tests.network.nodes import Node, config, running, until
 
 
 async def discovering(nursery: trio.Nursery, index: int, *bootstrap: str, **settings: object) -> Node:
     node = Node(index, config(*bootstrap, heartbeat_s=5, **settings))
-    discovery = Discovery(node.links)
+    searching = Discovery(node.links)
     node.addresses = await nursery.start(node.links.run)
-    nursery.start_soon(discovery.run)
+    nursery.start_soon(searching.run)
     return node
 
 
@@ -52,9 +55,62 @@ async def test_a_neighbour_whose_lookup_fails_is_counted(monkeypatch: pytest.Mon
     async with running() as nursery:
         node = await discovering(nursery, 1, mdns=True)  # it hears its own announcement too
         await until(lambda: failures(node), within_s=15)
-        if not any("add_service" in name for name in failures(node)):
+        if not any("mdns_lookup" in name for name in failures(node)):
             pytest.skip("not run: no multicast on this machine")
-        assert any("add_service.EventLoopBlocked" in name for name in failures(node))
+        assert any("mdns_lookup.EventLoopBlocked" in name for name in failures(node))
+
+
+async def test_zeroconf_that_is_stuck_holds_up_nobody_and_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(multicast_dns, "CALL_S", 0.2)
+    monkeypatch.setattr(discovery, "RETRY_S", 0.05)
+    released, tries, register = threading.Event(), [], Zeroconf.register_service
+
+    def stuck_at_first(self: Zeroconf, info: ServiceInfo) -> None:
+        tries.append(self)
+        if len(tries) == 1:
+            released.wait()
+            return
+        monkeypatch.setattr(multicast_dns, "CALL_S", 10.0)
+        register(self, info)
+
+    monkeypatch.setattr(Zeroconf, "register_service", stuck_at_first)
+    try:
+        with capture_logs() as told:
+            async with running() as nursery:
+                node = await discovering(nursery, 1, mdns=True)
+                await until(lambda: tries or failures(node))
+                if not tries:
+                    pytest.skip("not run: no multicast on this machine")
+                await until(lambda: len(tries) == 2, within_s=15)
+        assert "discovery_failed.mdns.TooSlowError" in failures(node)
+        lines = [line for line in told if line["event"] == "discovery_failed"]
+        assert [(line["way"], line["why"]) for line in lines] == [("mdns", "TooSlowError")]
+    finally:
+        released.set()
+
+
+async def test_zeroconf_whose_loop_has_ended_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multicast_dns, "WATCH_S", 0.2)
+    monkeypatch.setattr(multicast_dns, "CALL_S", 2.0)
+    monkeypatch.setattr(discovery, "RETRY_S", 0.05)
+    started: list[Zeroconf] = []
+    start = Zeroconf.start
+
+    def seen(self: Zeroconf) -> None:
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(Zeroconf, "start", seen)
+    async with running() as nursery:
+        node = await discovering(nursery, 1, mdns=True)
+        await until(lambda: (started and started[0].started) or failures(node))
+        if failures(node):
+            pytest.skip("not run: no multicast on this machine")
+        assert started[0].loop is not None
+        started[0].loop.call_soon_threadsafe(started[0].loop.stop)
+        await until(lambda: len(started) == 2, within_s=20)
 
 
 def failures(node: Node) -> list[str]:
