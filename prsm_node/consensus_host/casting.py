@@ -122,11 +122,14 @@ class Casting:
         stored.position = self._journal.append(RecordKind.BATCH, record, then=durable)
 
     def cast_acknowledgement(self, effect: CastAcknowledgement) -> None:
-        """Sign that a batch is stored here, once it is; what was given before is sent again."""
+        """Sign that a batch is stored here, once it is; what was given before is sent again. While the disk
+        does not keep up nothing is: the author sends the batch again."""
         assert self._signer is not None, "a node without a validator key acknowledges nothing"
         stored = self._batches.get(effect.acknowledgement.digest)
         assert stored is not None, "a batch is stored before the replica hears of it"
         assert stored.checked, "a batch is checked before the replica hears of it"
+        if not stored.acknowledging and self._journal.crowded:
+            return
         now_ms = self._now_ms()
         if stored.acknowledged and 0 <= now_ms - stored.given_ms < ACKNOWLEDGED_EVERY_MS:
             return

@@ -179,6 +179,7 @@ class Executor:
                     await self._more.wait()
                     self._more = trio.Event()
                 batches = await self._gather(self._decided[0][0])
+                await self._keep(batches)
                 if self._state.overloaded:
                     await self.commit()
                 # Only here: its certificate may have grown meanwhile.
@@ -277,10 +278,7 @@ class Executor:
 
     def _execute(self, block: Block, certificate: CheckedCertificate, batches: list[StoredBatch]) -> None:
         for stored in batches:
-            if stored.position is None:
-                record = encode_record(KeptBatch(stored.header, b"", stored.body))
-                urgent = not self._catches_up()
-                stored.position = self._journal.append(RecordKind.BATCH, record, urgent=urgent)
+            self._append(stored)
         named = dict(self.mark.roots).get(max(block.height - 2, 0))
         assert named is None or named == block.state_root, (
             f"the certified header {block.height} names another root than this node computed after "
@@ -325,6 +323,19 @@ class Executor:
         self._tell_final()
         if self._state.should_commit:
             self._commit_due.set()
+
+    async def _keep(self, batches: list[StoredBatch]) -> None:
+        """Queue batches for the journal no faster than the disk takes them: a block may have 8 MB a lane."""
+        for stored in batches:
+            self._append(stored)
+            if self._journal.crowded:
+                await self._journal.flush()
+
+    def _append(self, stored: StoredBatch) -> None:
+        """Queue a batch for the journal, unless that holds it."""
+        if stored.position is None:
+            record = encode_record(KeptBatch(stored.header, b"", stored.body))
+            stored.position = self._journal.append(RecordKind.BATCH, record, urgent=not self._catches_up())
 
     def _close_lanes(self, height: int) -> None:
         """Drop the bodies of who left the set with this height: they live until their lane closes (Lanes

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from trio_typing import TaskStatus  # libp2p brings these stubs, which hide trio's own
 
 SEGMENT_BYTES = 64 << 20
-# Callers are flow-controlled (lanes run W batches ahead, votes are few), so that reaching this means a disk
-# that stands still: a thousand batches of 64 KB.
+# Who brings in much holds back where a quarter of it waits (`crowded`), and the rest is little: reaching this
+# means a disk that stands still.
 QUEUE_BYTES_MAX = 64 << 20
 # What LMDB and a clean end need when the journal stops for want of space.
 RESERVE_BYTES = 16 << 20
@@ -182,6 +182,11 @@ class Journal:
     def end(self) -> int:
         """The position after the last record, queued ones included."""
         return (self._segment << 32) | self._ends[self._segment]
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a quarter of what may wait for the disk does: time to hold back, for who can."""
+        return self._queued_bytes >= self._queue_bytes_max // 4
 
     def stats(self) -> JournalStats:
         return JournalStats(

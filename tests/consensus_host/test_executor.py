@@ -164,3 +164,27 @@ async def test_a_commit_that_grows_while_its_block_waits_for_a_batch_is_kept_wit
         stored = node.state.block(1)
         assert stored is not None
         assert stored.commit == commit
+
+
+async def test_a_block_larger_than_what_may_wait_for_the_disk_is_kept_as_the_disk_takes_it(
+    tmp_path: Path,
+) -> None:
+    """A node that was away gets it whole; the journal's end would be the daemon's, at each start again."""
+    state = Chain().open(tmp_path / "state")
+    journal = Journal.open(tmp_path / "journal", writer=InlineWriter, queue_bytes_max=300_000)
+    node = Node(state, journal)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(journal.run)
+        nursery.start_soon(node.executor.run)
+        lane, root = EMPTY_LANE, state.header_root(1)
+        assert root is not None
+        for sequence in range(1, 11):
+            body = msgspec.msgpack.encode([bytes(100_000)])
+            header = BatchHeader(AUTHOR, sequence, lane, sha256(body).digest(), b"s" * 64)
+            node.batches.put(header, body)
+            lane = batch_digest(header)
+        tips = (Tip(AUTHOR, 10, lane),)
+        await node.decide(Block(1, state.digest, 2_000, AUTHOR, tips, (), root, NO_DIGEST))
+        assert node.told == ["executed 1", "final 1"]
+        nursery.cancel_scope.cancel()
+    state.close()

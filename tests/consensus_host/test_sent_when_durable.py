@@ -6,10 +6,13 @@ from types import SimpleNamespace
 
 import trio
 
-from consensus.effects import CastProposal, CastVote, Effect, SendAgain
+from consensus.dissemination.acknowledgements import Acknowledgement
+from consensus.dissemination.batches import EMPTY_LANE, BatchHeader
+from consensus.effects import CastAcknowledgement, CastProposal, CastVote, Effect, SendAgain
 from consensus.guard import Guard, Step
 from consensus.inputs import Input, ProposalCast, Started, VoteCast
 from consensus.votes import Vote, VoteKind
+from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.journal_writer import InlineWriter
@@ -66,3 +69,31 @@ async def test_what_is_not_durable_is_sent_neither_to_a_new_link_nor_again(tmp_p
         host.feed(Started())
         assert sent == [Kind.PROPOSAL, Kind.VOTE] * 3, "by the replica's own asking too"
         nursery.cancel_scope.cancel()
+
+
+async def test_nothing_is_acknowledged_while_the_disk_does_not_keep_up(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path, writer=InlineWriter, queue_bytes_max=40_000)
+    signer = SimpleNamespace(acknowledgement=lambda given: given)
+    sent: list[Kind] = []
+    outbox = SimpleNamespace(link_of=lambda key: 1, send=lambda link, kind, message: sent.append(kind))
+    batches = BatchStore()
+    host: ConsensusHost = hosts.host_of(
+        Signing(), journal=journal, signer=signer, outbox=outbox, batches=batches
+    )
+    asked = []
+    for sequence in range(1, 5):
+        stored = batches.put(BatchHeader(ONE, sequence, EMPTY_LANE, ONE), bytes(6_000))
+        asked.append(CastAcknowledgement(stored.header, Acknowledgement(ONE, sequence, stored.digest, ONE)))
+    for effect in asked:
+        host.casting.cast_acknowledgement(effect)
+    assert [stored.acknowledging for stored in batches.all()] == [True, True, False, False]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(journal.run)
+        await journal.flush()
+        for effect in asked:
+            host.casting.cast_acknowledgement(effect)
+        await journal.flush()
+        nursery.cancel_scope.cancel()
+    assert all(stored.acknowledged for stored in batches.all()), (
+        "its author sends it again, and all is made up"
+    )
