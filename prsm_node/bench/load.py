@@ -45,6 +45,8 @@ class LoadResult(msgspec.Struct, frozen=True):
     """Those that a node did not take, by its reason."""
     final_in_time: int
     """Final before the last one was due to be sent."""
+    final_a_second: float
+    """What all nodes together made final a second, each measured by `sustained`."""
     latencies_ms: list[float]
     """From the scheduled time to finality at the node it was sent to; of all that became final."""
     lost: int
@@ -55,10 +57,6 @@ class LoadResult(msgspec.Struct, frozen=True):
     """What this sender used itself, of the cores that it shares with the daemons."""
     lateness_ms: float
     """The greatest delay of this sender behind its schedule; a large one means that it lacked CPU."""
-
-    @property
-    def final_a_second(self) -> float:
-        return self.final_in_time / self.seconds
 
 
 class _Wire:
@@ -211,17 +209,39 @@ class Load:
         count, rate = len(self._transfers), self._rate
         seconds = count / rate
         refused = sum(self._refused.values())
+        of_nodes: list[list[float]] = [[] for _ in self._places]
+        for transfer, at in zip(self._transfers, self._final_at, strict=True):
+            if at:
+                of_nodes[transfer.node].append(at)
         return LoadResult(
             offered=count,
             seconds=seconds,
             refused=self._refused,
             final_in_time=sum(1 for at in self._final_at if 0 < at <= start + seconds),
+            final_a_second=sum(sustained(finals, start, start + seconds) for finals in of_nodes),
             latencies_ms=[(at - start - i / rate) * 1_000 for i, at in enumerate(self._final_at) if at],
             lost=max(0, count - self._final - refused),
             twice=self._twice,
             cpu_s=cpu_s,
             lateness_ms=self._lateness_s * 1_000,
         )
+
+
+def sustained(finals: Sequence[float], begun: float, ended: float) -> float:
+    """Return how many became final a second at a node, from its first block of the load to the one that came
+    as sending ended, or after it.
+
+    `finals`: a moment for each transfer, in seconds; those of a block are alike. Counted from block to block,
+    neither the time until the first one nor the drain after the last is in it, however short the load was; a
+    block that is late, or did not come, is.
+    """
+    if not finals:
+        return 0.0
+    ordered = sorted(finals)
+    first, last = ordered[0], next((at for at in ordered if at >= ended), ended)
+    if first >= ended:  # it took longer than the sending
+        return len(ordered) / (ordered[-1] - begun)
+    return sum(1 for at in ordered if first < at <= last) / (last - first)
 
 
 def wait_until_empty(homes: Sequence[Path], deadline_s: float) -> None:

@@ -1,8 +1,10 @@
 """Final signed transfers a second: open-loop load from this process on N daemons, all on this machine.
 
 Without a rate the offered one is swept upwards until the network no longer keeps up; the greatest it kept up
-with (the knee) is then held. CPU and bytes a transfer are those of the hold. Not measured: what this load
-generator costs, which shares the cores with the daemons, and a network with distance.
+with (the knee) is then held. The rate counts from each daemon's first block of the load to the one that came
+as sending ended (load.sustained), so that a short run is told no worse than a long one. CPU and bytes a
+transfer are those of the hold. Not measured: what this load generator costs, which shares the cores with the
+daemons, and a network with distance.
 """
 
 from collections import Counter
@@ -77,6 +79,7 @@ def throughput(validators: int, seconds: float, rate: float | None) -> dict[str,
         twice = held.result.twice + _twice_in_blocks(nodes[0].home)
     result = held.result
     final = len(result.latencies_ms)
+    progress("final_transfers counts from each daemon's first block of the load to the one as sending ended")
     return {
         "final_transfers": Metric.single(result.final_a_second, "1/s", final),
         "offered": Metric.single(result.offered / result.seconds, "1/s", result.offered),

@@ -16,6 +16,7 @@ def result(**changes: object) -> LoadResult:
         seconds=6.0,
         refused={},
         final_in_time=5_900,
+        final_a_second=1_000.0,
         latencies_ms=[30.0] * 5_940 + [900.0] * 60,
         lost=0,
         twice=0,
