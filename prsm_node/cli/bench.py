@@ -1,12 +1,16 @@
 """`prsm-node bench NAME`."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
+import click
 import typer
 
 from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_fields, print_json, print_table
+
+if TYPE_CHECKING:  # the help needs no bench
+    from prsm_node.bench.report import Metric
 
 
 class Name(StrEnum):
@@ -22,15 +26,38 @@ class Name(StrEnum):
     SNAPSHOT = "snapshot"
 
 
+TAKES: Final = {
+    Name.PRIMITIVES: "",
+    Name.LEDGER: "",
+    Name.FINALITY: "validators samples",
+    Name.THROUGHPUT: "validators seconds rate",
+    Name.REST: "validators seconds",
+    Name.SIMULATE: "seconds",
+    Name.RECOVERY: "validators samples seconds",
+    Name.GOSSIP: "seconds",
+    Name.SYNC: "peers",
+    Name.SNAPSHOT: "peers",
+}
+"""Which options mean something to which bench; the others are refused, not ignored."""
+
+
 def bench(
     name: Annotated[Name, typer.Argument(metavar="NAME", help=" | ".join(Name))],
-    validators: Annotated[int, typer.Option(help="Daemons, for all but primitives and ledger.", min=1)] = 4,
-    samples: Annotated[int, typer.Option(help="Lone transfers of finality.", min=1)] = 200,
-    seconds: Annotated[float, typer.Option(help="Of load, of rest, or of seeds.", min=1)] = 30.0,
+    validators: Annotated[int | None, typer.Option(help="Daemons; 4 if not given.", min=1)] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Lone transfers of finality and recovery; 200 if not given.", min=1)
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Of load, of rest or of seeds, 30 if not given; of recovery, the whole.", min=1),
+    ] = None,
     rate: Annotated[
         float | None, typer.Option(help="Transfers offered a second; swept if not given.", min=1)
     ] = None,
-    peers: Annotated[int, typer.Option(help="Daemons that serve in sync and snapshot.", min=1, max=16)] = 2,
+    peers: Annotated[
+        int | None,
+        typer.Option(help="Daemons that serve in sync and snapshot; 2 if not given.", min=1, max=16),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Measure, and print the figures.
@@ -39,11 +66,24 @@ def bench(
     without a network. finality: lone transfers on an idle network. throughput: the most that stays final.
     rest: what an idle daemon takes. simulate: attacked clusters in virtual time. sync: a new node catches
     up with empty and with full blocks. snapshot: of a million accounts: taken, restored, joined by.
-    recovery: from kill -9 and from cuts, and finality with one validator stopped. gossip: what reaches all
-    on a bad network. Progress goes to stderr.
+    recovery: from kill -9 and from cuts, and finality with one validator stopped; --seconds, from 60 on,
+    leaves away the later of these. gossip: what reaches all on a bad network. Progress goes to stderr.
     """
-    from prsm_node.bench.report import Metric, report
+    given = {"validators": validators, "samples": samples, "seconds": seconds, "rate": rate, "peers": peers}
+    for option, value in given.items():
+        if value is not None and option not in TAKES[name].split():
+            takes = " and ".join(f"--{one}" for one in TAKES[name].split()) or "none of these options"
+            raise click.UsageError(f"bench {name} has no use for --{option}; it takes {takes}")
+    metrics = _measured(name, validators or 4, samples or 200, seconds, rate, peers or 2)
+    _print(name, metrics, json)
 
+
+def _measured(
+    name: Name, validators: int, samples: int, bound_s: float | None, rate: float | None, peers: int
+) -> "dict[str, Metric]":
+    from prsm_node.bench.report import Metric
+
+    seconds = 30.0 if bound_s is None else bound_s
     metrics: dict[str, Metric]
     if name is Name.PRIMITIVES:
         from prsm_node.bench.primitives import primitives
@@ -68,7 +108,7 @@ def bench(
     elif name is Name.RECOVERY:
         from prsm_node.bench.recovery import recovery
 
-        metrics = recovery(validators, samples)
+        metrics = recovery(validators, samples, bound_s)
     elif name is Name.GOSSIP:
         from prsm_node.bench.gossip import gossip
 
@@ -85,6 +125,12 @@ def bench(
         from prsm_node.bench.rest import rest
 
         metrics = rest(validators, seconds)
+    return metrics
+
+
+def _print(name: Name, metrics: "dict[str, Metric]", json: bool) -> None:
+    from prsm_node.bench.report import report
+
     made = report(name, metrics)
     if json:
         print_json(made)

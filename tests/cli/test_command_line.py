@@ -112,6 +112,8 @@ def test_help_of_a_command_says_what_the_table_says(name: str, capsys: pytest.Ca
         (["status", "--home"], "--home needs DIR after it"),
         (["--home"], "--home needs DIR after it"),
         (["--home", "", "status"], "it is empty; name a folder"),
+        (["bench", "sync", "--seconds", "3"], "bench sync has no use for --seconds; it takes --peers"),
+        (["bench", "ledger", "--rate", "3"], "bench ledger has no use for --rate; it takes none of these"),
         (["bench"], "Choose from: primitives, ledger"),
     ],
 )
