@@ -41,6 +41,8 @@ LOOK_AGAIN_S = 0.1
 # Peers that are up and offer nothing have none: the chain is young, or they take none.
 NO_OFFER_S = 10.0
 NO_PEER_S = 30.0
+# Of a snapshot no group came for so long, while others offer another one: who offers it does not give it.
+BARREN_S = 30.0
 
 
 class SnapshotFetch:
@@ -70,6 +72,12 @@ class SnapshotFetch:
         self._round = OfferRound(outbox, self._sources, self._proven, offload)
         self._offered = Offers()
         """What peers offered when they were last asked while a group was missing."""
+        self._heights: dict[int, int] = {}
+        """What the peer of each link offered last."""
+        self._barren: set[int] = set()
+        """Links whose peers offered what nobody gave."""
+        self._came_at = 0.0
+        """When the last group came."""
         self.fetched = 0
         """Groups that came from peers in this run."""
 
@@ -138,11 +146,18 @@ class SnapshotFetch:
             linked = None if not links else linked if linked is not None else now
             if linked is None and now - began > NO_PEER_S:
                 return None
-            if (newest := (await self._round.ask()).newest) is not None:
+            if (newest := (await self._asked()).newest) is not None:
                 return newest
+            self._barren.clear()  # nobody else has one
             if linked is not None and trio.current_time() - linked > NO_OFFER_S:
                 return None
             await trio.sleep(ASK_AGAIN_S)
+
+    async def _asked(self) -> Offers:
+        offers = await self._round.ask(self._barren)
+        up = set(self._outbox.links())
+        self._heights = {link: at for link, at in (self._heights | offers.heights).items() if link in up}
+        return offers
 
     async def _proven(self, manifest: Manifest, link: int | None = None) -> bool:
         """Whether it follows from what this home trusts; a peer that offers another is to blame."""
@@ -182,6 +197,7 @@ class SnapshotFetch:
             log.info("snapshot_resumed", height=manifest.height, groups=len(held), of=len(manifest.groups))
         missing = deque(index for index in range(len(manifest.groups)) if index not in held)
         lost = trio.Event()
+        self._came_at = trio.current_time()
         async with trio.open_nursery() as nursery:
             for _ in range(GROUPS_AT_ONCE):
                 nursery.start_soon(self._fetch_some, incoming, missing, lost, nursery.cancel_scope)
@@ -213,15 +229,17 @@ class SnapshotFetch:
                 return
             await self._kept(partial(incoming.put, index, group))
             self.fetched += 1
+            self._came_at = trio.current_time()
             self._progress.add(len(group))
 
     async def _anyone(self, wanted: GroupWanted, judge: Callable[[int, bytes], bytes]) -> bytes | None:
         """Ask until somebody gives it; None when none has it, and newer snapshots are offered."""
         began = trio.current_time()
         while True:
-            group = await self._sources.get(wanted, self._outbox.links, judge, GROUP_BYTES)
-            if group is not None:
-                return group
+            with trio.move_on_after(BARREN_S):
+                group = await self._sources.get(wanted, self._outbox.links, judge, GROUP_BYTES)
+                if group is not None:
+                    return group
             if not self._outbox.links():
                 began = trio.current_time()  # alone: what was fetched waits for peers
             elif trio.current_time() - began > NO_OFFER_S:
@@ -231,11 +249,16 @@ class SnapshotFetch:
             await trio.sleep(ASK_AGAIN_S)
 
     async def _superseded(self, height: int) -> bool:
-        """Whether peers offer snapshots and all of them are newer. Slow peers offer nothing: that is no
-        reason to begin anew."""
+        """Whether peers offer snapshots and all of them are newer, or nobody gives anything of this one and
+        others offer another. Slow peers offer nothing: that is no reason to begin anew."""
         async with self._looking:
             if trio.current_time() - self._looked_at > NO_OFFER_S:
                 self._looked_at = trio.current_time()
-                self._offered = await self._round.ask()
-        oldest = self._offered.oldest_height
-        return oldest is not None and oldest > height
+                self._offered = await self._asked()
+        offered = set(self._offered.heights.values())
+        if offered and min(offered) > height:
+            return True
+        if trio.current_time() - self._came_at < BARREN_S or offered <= {height}:
+            return False
+        self._barren |= {link for link, theirs in self._heights.items() if theirs == height}
+        return True

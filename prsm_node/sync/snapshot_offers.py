@@ -5,7 +5,7 @@ once, each is read and judged before its place is given to the next peer, and of
 is kept.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
 import msgspec
@@ -35,13 +35,13 @@ class Offers(msgspec.Struct):
     """What peers have, each proven."""
 
     newest: Manifest | None = None
-    oldest_height: int | None = None
+    heights: dict[int, int] = msgspec.field(default_factory=dict)
+    """By link."""
 
-    def add(self, manifest: Manifest) -> None:
+    def add(self, link: int, manifest: Manifest) -> None:
         if self.newest is None or manifest.height > self.newest.height:
             self.newest = manifest
-        if self.oldest_height is None or manifest.height < self.oldest_height:
-            self.oldest_height = manifest.height
+        self.heights[link] = manifest.height
 
 
 class OfferRound:
@@ -60,16 +60,17 @@ class OfferRound:
         self._proven = proven
         self._offload = offload
 
-    async def ask(self) -> Offers:
-        """Ask all peers, a few at once; what is not there soon after the first offer is not waited for."""
-        offers, links = Offers(), iter(self._outbox.links())
+    async def ask(self, besides: Collection[int] = ()) -> Offers:
+        """Ask all peers besides these, a few at once; what is not there soon after the first offer is not
+        waited for."""
+        offers, links = Offers(), iter([link for link in self._outbox.links() if link not in besides])
         some = trio.Event()
 
         async def ask_some() -> None:
             for link in links:
                 manifest = await self._offered(link)
                 if manifest is not None:
-                    offers.add(manifest)
+                    offers.add(link, manifest)
                     some.set()
 
         async def patience(asking: trio.CancelScope) -> None:

@@ -217,6 +217,56 @@ async def test_one_that_no_peer_has_any_more_is_left_for_a_newer_one(
     assert newer.whole()
 
 
+@pytest.mark.parametrize("silent", [gives(Refusal.ABSENT), gives(Refusal.BUSY), stalls])
+async def test_a_newer_snapshot_of_which_nobody_gives_a_group_is_left_for_what_others_have(
+    silent: Behaviour, offered: Offered, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It is the chain's: a liar can take one at a height where nobody else does, and offer it for ever."""
+    newer = Offered(offered.chain, await snapshot_at(offered.chain, tmp_path / "newer", 7), tmp_path)
+    offers = newer.serves()
+
+    async def keeps_it(wanted: Wanted) -> bytes | Refusal:
+        return await (silent if isinstance(wanted, GroupWanted) else offers)(wanted)
+
+    peers = Peers({LIAR: keeps_it, HONEST: of_its_own(offered)})
+    found = await run(offered.fetch(peers))
+    assert found is not None
+    assert found.height == 3
+    assert offered.whole()
+    assert HONEST not in peers.blamed()
+
+
+def of_its_own(offered: Offered) -> Behaviour:
+    """Serves groups of the snapshot that it offers, and of no other."""
+    serving = offered.serves()
+
+    async def behave(wanted: Wanted) -> bytes | Refusal:
+        if isinstance(wanted, GroupWanted) and wanted.height != offered.snapshot.height:
+            return Refusal.ABSENT
+        return await serving(wanted)
+
+    return behave
+
+
+async def test_one_that_comes_slowly_is_not_left_for_an_older_one(
+    offered: Offered, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    newer = Offered(offered.chain, await snapshot_at(offered.chain, tmp_path / "newer", 7), tmp_path)
+    serving, may_give_at = newer.serves(), trio.current_time()
+
+    async def slow(wanted: Wanted) -> bytes | Refusal:
+        nonlocal may_give_at
+        if isinstance(wanted, GroupWanted):
+            if trio.current_time() < may_give_at:
+                return Refusal.BUSY
+            may_give_at = trio.current_time() + 10.0
+        return await serving(wanted)
+
+    found = await run(newer.fetch(Peers({SECOND: slow, HONEST: of_its_own(offered)})))
+    assert found is not None
+    assert found.height == 7
+
+
 @pytest.mark.parametrize("height", [2, 4, 8])
 async def test_a_trusted_block_is_fetched_or_walked_down_from(
     offered: Offered, height: int, autojump_clock: trio.testing.MockClock
