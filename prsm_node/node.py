@@ -23,7 +23,7 @@ from prsm_node.consensus_host.answers import Answers
 from prsm_node.consensus_host.author import Author
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.checks import Checks
-from prsm_node.consensus_host.executor import MARK, Executor, Final, decode_mark, first_mark
+from prsm_node.consensus_host.executor import MARK, Executor, decode_mark, first_mark
 from prsm_node.consensus_host.fetcher import Fetcher
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.inbound import Inbound
@@ -32,6 +32,7 @@ from prsm_node.consensus_host.recovery import Recovered, chain_start, of_key, re
 from prsm_node.consensus_host.sessions import LiveSessions
 from prsm_node.consensus_host.signer import Signer
 from prsm_node.consensus_host.signing_journal import SigningJournal
+from prsm_node.final_blocks import FinalBlocks
 from prsm_node.home import Home
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.machine import Machine
@@ -42,7 +43,6 @@ from prsm_node.network.gossip import Gossiper
 from prsm_node.network.link import Link
 from prsm_node.network.links import Links
 from prsm_node.node_view import RunningNode
-from prsm_node.observability.block_log import BlockLog
 from prsm_node.peer_outbox import PeerOutbox
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.executed_block import Execution
@@ -91,8 +91,8 @@ class Node:
         self.started_ms = machine.now_ms()
         self.voting = Voting(self, validator_key.public, switched_on=config.consensus.vote)
         self._stop = trio.Event()
-        self._told: list[Callable[[Final], None]] = []
-        self._log = BlockLog(machine.clock)
+        self._final_blocks = FinalBlocks(machine, self._catches_up)
+        self.on_final = self._final_blocks.on_final
         self._recovering = True
         self.trusted = trusted_block.load(home.trusted_block)
         self.forks = forks.met(home)
@@ -215,8 +215,6 @@ class Node:
             self.journal.close()
             self.state.close()
 
-    # --- building ---------------------------------------------------------------------------------
-
     async def _recover(self) -> Recovered:
         kept = self.state.meta(MARK)
         if kept is not None:
@@ -239,7 +237,7 @@ class Node:
             wanter=self,
             validators=self.validators,
             executed=self._executed,
-            final=self._final,
+            final=self._final_blocks.final,
             signed_from=lambda: (
                 begin if self._recovering else self.signing.needed_from(self.host.replica.height.height)
             ),
@@ -337,8 +335,6 @@ class Node:
         stored = self.state.block(height)
         return stored.record.digest if stored is not None else None
 
-    # --- what rooms tell each other ---------------------------------------------------------------
-
     def batch(self, author: bytes, digest: bytes, link: int) -> None:
         """Ask peers for a batch (what the executor needs of the fetcher)."""
         self.fetcher.batch(author, digest, link)
@@ -359,22 +355,6 @@ class Node:
 
     def _catches_up(self) -> bool:
         return not self._recovering and self.sync.passing
-
-    def _final(self, final: Final) -> None:
-        block = final.block
-        # Of a thousand blocks a second while catching up, sync tells now and then.
-        if not self._catches_up():
-            late_ms = max(0, self.machine.now_ms() - block.time_ms)
-            self._log.add(
-                block.height, final.execution.transactions, final.certificate.round, final.digest, late_ms
-            )
-        for told in list(self._told):
-            told(final)
-
-    def on_final(self, told: Callable[[Final], None]) -> Callable[[], None]:
-        """Call `told` with each block as it becomes final here; return what ends that."""
-        self._told.append(told)
-        return lambda: self._told.remove(told)
 
     def stop(self) -> bool:
         """Begin a clean end and return at once; False where one is under way, or the start still is."""

@@ -82,8 +82,6 @@ class SyncedChain:
         key = node.outbox.validator_of(link)
         return key is not None and node.validators(node.state.height + 1).power(key) > 0
 
-    # --- the trusted block ------------------------------------------------------------------------
-
     def follows(self, height: int) -> bool:
         """Whether this node takes part in the agreement of a height: above the trusted block."""
         return self._trusted is None or height > self._trusted.height
