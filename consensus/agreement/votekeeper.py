@@ -45,7 +45,10 @@ class VoteKeeper:
         self._tallies: dict[tuple[int, VoteKind], Tally] = {}
         self._reached: dict[bytes, int] = {}
         self._highest = 0
-        self._precommits: dict[bytes, CheckedVote] = {}
+        self._locks: dict[bytes, tuple[CheckedVote, ...]] = {}
+        """Of each voter its latest precommit for a value, and its latest for another value than that: a later
+        prevote that any precommit convicts is convicted by one of these. A prevote for another value than the
+        latest's is, the later the precommit, the sooner; one for the latest's value only by the others."""
         self._polkas: dict[Place, CheckedCertificate] = {}
         self._commits: dict[Place, CheckedCertificate] = {}
         self._waiting = WaitingPolkas(validators)
@@ -150,13 +153,13 @@ class VoteKeeper:
         if vote.value is NIL:
             return None
         if vote.kind is VoteKind.PREVOTE:
-            lock = self._precommits.get(vote.voter)
-            found = Amnesia(lock, vote) if lock is not None and is_amnesia(lock, vote) else None
-            return self._report(found)
+            forgotten = [lock for lock in self._locks.get(vote.voter, ()) if is_amnesia(lock, vote)]
+            return self._report(Amnesia(forgotten[0], vote)) if forgotten else None
         found_later = self._later_prevote_against(vote) if self._reached[vote.voter] > vote.round else None
-        lock = self._precommits.get(vote.voter)
-        if lock is None or lock.round < vote.round:
-            self._precommits[vote.voter] = vote
+        known = (vote, *self._locks.get(vote.voter, ()))
+        latest = max(known, key=_round)
+        others = [lock for lock in known if lock.value != latest.value]
+        self._locks[vote.voter] = (latest, max(others, key=_round)) if others else (latest,)
         return self._report(found_later)
 
     def _later_prevote_against(self, precommit: CheckedVote) -> VoteEquivocation | Amnesia | None:
@@ -319,3 +322,7 @@ class VoteKeeper:
             tally.aside.remove(vote)
         else:
             tally.weights[vote.value] -= power
+
+
+def _round(vote: CheckedVote) -> int:
+    return vote.round

@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from consensus.agreement import rounds
 from consensus.agreement.height import Height
 from consensus.agreement.timeouts import Timeouts
@@ -10,12 +13,12 @@ from consensus.agreement.unchecked import LINK_VOTES_MAX, UncheckedVotes
 from consensus.agreement.votekeeper import POLKAS_MAX, VoteKeeper
 from consensus.certificates import certificate_of
 from consensus.effects import ReportEvidence
-from consensus.evidence import guilty
+from consensus.evidence import Amnesia, guilty, is_amnesia
 from consensus.guard import Guard
 from consensus.validators import ValidatorSet
 from consensus.votes import CheckedVote, Vote, VoteKind
 
-A, B = b"a" * 32, b"b" * 32
+A, B, C = b"a" * 32, b"b" * 32, b"c" * 32
 FOUR = ValidatorSet((bytes([i]) * 32, 1) for i in range(4))
 
 
@@ -71,6 +74,26 @@ def test_a_lock_forgotten_is_found_when_both_votes_were_seen_in_either_order() -
         keeper = VoteKeeper(FOUR)
         assert keeper.add(pair[0]) is None
         assert keeper.add(pair[1]) is not None
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 8), st.sampled_from((A, B, C))), unique_by=lambda lock: lock[0]),
+    st.sampled_from((A, B, C)),
+    st.integers(-1, 8),
+)
+def test_whatever_precommit_was_forgotten_is_found_of_however_many(
+    locks: list[tuple[int, bytes]], value: bytes, mark: int
+) -> None:
+    """In whichever order they came: all that one voter precommitted is told by two of them."""
+    precommits = [vote(0, round_, of, kind=VoteKind.PRECOMMIT) for round_, of in locks]
+    prevote = vote(0, 9, value, mark)
+    keeper = VoteKeeper(FOUR)
+    for precommit in precommits:
+        assert keeper.add(precommit) is None
+    found = keeper.add(prevote)
+    assert (found is not None) == any(is_amnesia(precommit, prevote) for precommit in precommits)
+    assert found is None or (isinstance(found, Amnesia) and is_amnesia(found.precommit, found.prevote))
+    assert len(keeper._locks.get(prevote.voter, ())) <= 2
 
 
 def observer() -> Height:
