@@ -8,6 +8,7 @@ HEIGHTS_AHEAD = 2
 LINK_VOTES_MAX = 512
 """One coming height of 256 validators x 2 kinds. Lost ones are sent again."""
 LINKS_MAX = 256
+"""A flood of links pushes out the newest, which are its own."""
 PROPOSALS_MAX = 4
 PROPOSER_PROPOSALS_MAX = 2
 """Two of one round convict their proposer; more would take the places of others."""
@@ -27,7 +28,7 @@ class EarlyMessages:
         held = self._votes.get(link)
         if held is None:
             if len(self._votes) >= LINKS_MAX:
-                return
+                del self._votes[next(reversed(self._votes))]
             held = self._votes[link] = []
         if len(held) < LINK_VOTES_MAX:
             held.append(vote)

@@ -10,8 +10,9 @@ HEIGHTS = 4
 """Late precommits are gathered for so many decided heights (Agreement 7)."""
 LINK_VOTES_MAX = 512
 """Of one height: 256 validators x 2 kinds."""
-LINKS_MAX = 1_024
-"""Links remembered; a number is new for each connection."""
+LINKS_MAX = 512
+"""Links remembered, more than a host has at once; a number is new for each connection, and the one longest
+silent goes. Nothing is lost with it: what it brings again is taken for new."""
 ANSWER_EVERY_MS = 200
 """A link is told of a decided height so often at most, so that old votes are no lever."""
 FORWARD_COMMIT_MS = 220
@@ -26,9 +27,10 @@ class _Recent:
 
     def first(self, vote: Vote, link: Link) -> bool:
         """Whether this link brings this vote for the first time."""
-        if link not in self.seen and len(self.seen) >= LINKS_MAX:
-            return False
-        seen = self.seen.setdefault(link, set())
+        seen = self.seen.pop(link, set())
+        if len(self.seen) >= LINKS_MAX:
+            del self.seen[next(iter(self.seen))]
+        self.seen[link] = seen
         place = (vote.voter, vote.round, vote.kind)
         if place in seen or len(seen) >= LINK_VOTES_MAX:
             return False

@@ -3,7 +3,8 @@
 import msgspec
 
 from consensus.blocks import Block, CheckedProposal, Proposal
-from consensus.early import PROPOSALS_MAX, EarlyMessages
+from consensus.early import LINKS_MAX, PROPOSALS_MAX, EarlyMessages
+from consensus.votes import Vote, VoteKind
 
 KEYS = [bytes([i]) * 32 for i in range(4)]
 
@@ -47,3 +48,14 @@ def test_of_more_than_fit_those_of_the_lowest_rounds_are_kept() -> None:
         early.keep_proposal(1, proposal(round_))
     assert not early.wants_proposal(proposal(7))
     assert kept(early) == [(1, 1), (3, 1), (4, 1), (6, 1)]
+
+
+def test_a_link_has_a_place_for_its_votes_however_many_strangers_came_before_or_come_after() -> None:
+    early, vote = EarlyMessages(), Vote(VoteKind.PREVOTE, 7, 0, None, -1, 0, KEYS[0])
+    early.keep_vote(1, vote, 6)
+    for stranger in range(10, 10 + 2 * LINKS_MAX):
+        early.keep_vote(stranger, vote, 6)
+    early.keep_vote(2, vote, 6)
+    links = {link for link, _ in early.take()[1]}
+    assert {1, 2} <= links
+    assert len(links) == LINKS_MAX
