@@ -52,6 +52,10 @@ class AnswerBudget:
         own = self._bucket(node_key, validator, now).wait_s(now)
         return own if validator else max(own, self._strangers.wait_s(now))
 
+    def in_debt(self, node_key: bytes, validator: bool, now: float) -> bool:
+        """Whether it waits for what it had itself, and not only for what other strangers had."""
+        return self._bucket(node_key, validator, now).wait_s(now) > 0.0
+
     def charge(self, node_key: bytes, validator: bool, size: int, now: float) -> None:
         """These bytes are sent to the node for its asking."""
         size = max(size, CHARGE_MIN)

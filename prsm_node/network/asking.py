@@ -70,6 +70,7 @@ class AskingOwner(Protocol):
     def count(self, name: str) -> None: ...
     def start_soon(self, task: Callable[..., Awaitable[object]], *arguments: object) -> None: ...
     def answer_wait_s(self, link: Link) -> float: ...
+    def owes_answers(self, link: Link) -> bool: ...
     def charge(self, link: Link, size: int) -> None: ...
 
 
@@ -131,7 +132,7 @@ class Asking:
                 await question.done.wait()
         finally:
             del self._open[key]
-            if question.result is None:
+            if question.result is None and link.ended is None:
                 self._late[link.number] = max(number, self._late.get(link.number, 0))
         if question.result is None:
             self._owner.fault(link, "late_answer")
@@ -231,7 +232,8 @@ class Asking:
                 await trio.sleep(wait_s)
             return link.ended is None
         self._owner.count("answers_refused.over_budget")
-        self._owner.fault(link, "answers_over_budget")
+        if self._owner.owes_answers(link):
+            self._owner.fault(link, "answers_over_budget")
         return False
 
     def _answered(self, link: Link) -> None:

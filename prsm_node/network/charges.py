@@ -70,6 +70,10 @@ class Charges:
         """How long a peer waits until it may be sent what it asks for."""
         return self._answers.wait_s(link.node_key, self._roster.validates(link), self._clock())
 
+    def owes_answers(self, link: Link) -> bool:
+        """Whether it waits for what it had itself."""
+        return self._answers.in_debt(link.node_key, self._roster.validates(link), self._clock())
+
     def answer(self, link: Link, size: int) -> None:
         """A peer's asking cost us so many bytes."""
         self._answers.charge(link.node_key, self._roster.validates(link), size, self._clock())

@@ -121,7 +121,7 @@ class Links:
             self.conduct.cpu, config.answers, self._roster, self.fault, self.counters, clock
         )
         self.spent, self.answer_wait_s = self._charges.frame, self._charges.answer_wait_s
-        self.charge = self._charges.answer
+        self.charge, self.owes_answers = self._charges.answer, self._charges.owes_answers
         self._asking = Asking(self, answer)
         self._dispatch = FrameDispatch(self, self._greeter, self._raise_up, on_height)
         self.handle = self._dispatch.handle

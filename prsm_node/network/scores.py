@@ -30,7 +30,7 @@ COST = {
     "wrong_session_proof": 100.0,
     "unasked_response": 10.0,
     "requests_over_bound": 2.0,
-    "answers_over_budget": 2.0,  # strangers share one budget: it may be another's doing
+    "answers_over_budget": 2.0,
     "late_answer": 1.0,
     "sync.unproven_height": 10.0,
     "sync.untrusted": 10.0,  # it may be our operator's trust that is wrong

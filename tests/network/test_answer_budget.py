@@ -112,6 +112,26 @@ async def test_who_asks_beyond_its_budget_waits_and_then_is_refused_with_a_reaso
         assert first.links.counters["answers_delayed"] == 2, "a validator has a budget of its own"
 
 
+async def test_who_waits_for_what_other_strangers_had_is_at_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a crowd that asks for all that there is has every honest stranger banned."""
+    monkeypatch.setattr(asking, "WAIT_MAX_S", 0.2)
+
+    async def answer(link: Link, wanted: Wanted) -> bytes | None:
+        return bytes(400_000)
+
+    async with running() as nursery:
+        limits = AnswerBytes(stranger_per_s=1_000_000, strangers_per_s=100_000)
+        first = await start(nursery, 1, config(answers=limits), answer=answer)
+        greedy = await start(nursery, 2, config(*first.addresses))
+        modest = await start(nursery, 3, config(*first.addresses))
+        await until(lambda: greedy.links.links() and modest.links.links())
+        await greedy.links.ask(greedy.links.links()[0], GenesisWanted(), 5)
+        with pytest.raises(Busy):
+            await modest.links.ask(modest.links.links()[0], GenesisWanted(), 5)
+        assert first.links.counters["answers_refused.over_budget"] == 1
+        assert not first.links.scores.faults["answers_over_budget"]
+
+
 async def test_small_answers_cost_what_the_core_pays_for_them() -> None:
     """A question of 40 bytes for what is not there is a task, a search and a reply: bytes alone let one peer
     ask for thousands a second."""
