@@ -37,7 +37,7 @@ BODY_TRANSFERS: Final = 400
 BLOCK_TRANSFERS: Final = 1_000
 FEE: Final = 1_000
 FUNDS: Final = 10**9
-VALIDATOR: Final = bytes(32)
+VALIDATOR: Final = b"v" * 32
 # Bodies on their way through the worker: enough that it never waits, few enough that memory stays flat.
 CHECKS_AHEAD: Final = 8
 SEED: Final = 3

@@ -49,6 +49,7 @@ from prsm_node.sync.snapshot_taking import SnapshotTaking
 
 ACCOUNTS: Final = 1_000_000
 FUNDS: Final = 10**9
+VALIDATOR: Final = b"v" * 32
 FEE: Final = 1_000
 SEED: Final = 5
 TICK_S: Final = 0.001
@@ -73,7 +74,7 @@ def taken_and_restored() -> dict[str, Metric]:
     made = genesis(
         "bench",
         1,
-        [(bytes(32), 1, "bench")],
+        [(VALIDATOR, 1, "bench")],
         [(b"\x01" + choice.randbytes(32), FUNDS) for _ in range(ACCOUNTS)],
     )
     with tempfile.TemporaryDirectory(prefix="prsm-bench-") as directory:
@@ -129,7 +130,7 @@ async def _take(state: State, folder: SnapshotFolder) -> tuple[float, list[float
 def _empty_block(state: State) -> None:
     height, root = state.height + 1, state.header_root(state.height + 1)
     assert root is not None, f"block {height - 2} is not executed"
-    block = Block(height, state.digest, height, bytes(32), (), (), root, bytes(32))
+    block = Block(height, state.digest, height, VALIDATOR, (), (), root, bytes(32))
     digest = block_digest(block)
     state.execute(block, digest, Certificate(VoteKind.PRECOMMIT, height, 0, digest, ()), [], [])
 
