@@ -2,7 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from prsm_node.cli.json_flag import JsonFlag
 from prsm_node.cli.output import print_fields, print_json, print_table, say
 from prsm_node.cli.simulate_progress import Bar
 from prsm_node.cli.simulated import drawn, traced, verdict_of
+from prsm_node.cli.termination import as_by_ctrl_c
 from prsm_node.errors import OperatorError
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -84,16 +86,30 @@ def run(
     _check(given, replay, diagram)
     if daemons:
         _check_daemons(steps)
-    if replay is not None:
-        return _replay(replay, steps, diagram, out, json, daemons=daemons)
-    attack = _Attack(scenario or SCENARIO, nodes, steps, shrink, out, daemons)
-    first, last = (seed, seed) if seed is not None else _range(SEEDS if seeds is None else seeds)
-    _make(out)
-    bar = Bar(last - first + 1)
+    with as_by_ctrl_c():
+        if replay is not None:
+            return _replay(replay, steps, diagram, out, json, daemons=daemons)
+        attack = _Attack(scenario or SCENARIO, nodes, steps, shrink, out, daemons)
+        first, last = (seed, seed) if seed is not None else _range(SEEDS if seeds is None else seeds)
+        _make(out)
+        asked = range(first, last + 1)
+        found = verdicts_of(attack.plan, asked, nodes, jobs, steps, daemons=daemons, probes=probes)
+        with closing(found):
+            verdicts, running_s = _judged(attack, found, len(asked))
+        if seed is not None:
+            attack.look(seed, diagram)
+    counted = _counted(verdicts, attack.probes) if probes else None
+    _print(attack, verdicts, max(running_s, 1e-9), counted, json)
+    return 1 if attack.failures else 0
+
+
+def _judged(attack: "_Attack", found: Iterable[Verdict], many: int) -> tuple[list[Verdict], float]:
+    """Take the verdicts, with progress, and tell of those that failed. Return them, and how many seconds it
+    took besides the telling."""
+    bar = Bar(many)
     verdicts: list[Verdict] = []
     telling_s = 0.0
-    asked = range(first, last + 1)
-    for verdict in verdicts_of(attack.plan, asked, nodes, jobs, steps, daemons=daemons, probes=probes):
+    for verdict in found:
         verdicts.append(verdict)
         if verdict.violation is not None:
             bar.clear()
@@ -101,16 +117,10 @@ def run(
             attack.failed(verdict)
             telling_s += bar.elapsed_s - before_s
         rate = len(verdicts) / max(bar.elapsed_s - telling_s, 1e-9)
-        left = (last - first + 1 - len(verdicts)) / rate
-        count = f"{len(verdicts)} of {last - first + 1} seeds, {len(attack.failures)} failed"
-        bar.show(len(verdicts), f"{count}, {rate:.1f} seeds/s, {left:.0f} s left")
+        count = f"{len(verdicts)} of {many} seeds, {len(attack.failures)} failed"
+        bar.show(len(verdicts), f"{count}, {rate:.1f} seeds/s, {(many - len(verdicts)) / rate:.0f} s left")
     bar.clear()
-    running_s = bar.elapsed_s - telling_s
-    if seed is not None:
-        attack.look(seed, diagram)
-    counted = _counted(verdicts, attack.probes) if probes else None
-    _print(attack, verdicts, max(running_s, 1e-9), counted, json)
-    return 1 if attack.failures else 0
+    return verdicts, bar.elapsed_s - telling_s
 
 
 class _Attack:
@@ -275,7 +285,7 @@ def verdicts_of(
     *,
     daemons: bool = False,
     probes: bool = False,
-) -> Iterator[Verdict]:
+) -> Generator[Verdict]:
     """Run these seeds, each on its own, in the order of the seeds."""
     if jobs == 1 or len(seeds) == 1:
         for seed in seeds:
@@ -284,9 +294,14 @@ def verdicts_of(
     from functools import partial
 
     from prsm_node.cli.simulate_workers import in_order
+    from prsm_node.simulation.folders import clear
 
     of_seed = partial(verdict_of, plan, nodes=nodes, steps=steps, daemons=daemons, probes=probes)
-    yield from in_order(of_seed, seeds, jobs)
+    try:
+        yield from in_order(of_seed, seeds, jobs)
+    finally:
+        if daemons:
+            clear()  # what workers leave that were ended in the middle of a seed
 
 
 def _counted(verdicts: Sequence[Verdict], probes: Sequence[str]) -> list[tuple[str, int, int]]:

@@ -43,8 +43,10 @@ CHECKED = 0.25
 class Cluster:
     """What a schedule befalls. `folder` is empty, and for the homes.
 
+    Who makes it runs its `future` beside it, until all else has ended: a commit that began needs time to end.
+
     Args:
-        nursery: owns all that runs.
+        nursery: owns all else that runs.
         trace: whether to keep what happens.
     """
 
@@ -222,7 +224,6 @@ class Cluster:
     # --- what a run asks --------------------------------------------------------------------------
 
     def start(self) -> None:
-        self.nursery.start_soon(self.future.run)
         first = len(self.genesis.validators)
         for process in self.all[:first]:
             process.start()

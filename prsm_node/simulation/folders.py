@@ -1,7 +1,8 @@
 """The folder of a simulated run: in memory where the system has such files, gone with the run.
 
-A run that is killed can't remove it. So each is locked by its owner while it is used, by flock, which ends
-with the process whatever ended that; a folder that nobody holds is removed by the next run.
+A run that is killed can't remove it, as workers are when their parent is interrupted. So each is locked by
+its owner while it is used, by flock, which ends with the process whatever ended that; a folder that nobody
+holds is removed by the next run, and by a parent that ended its workers.
 """
 
 import fcntl
@@ -30,10 +31,10 @@ def folder(place: Path | None = None) -> Iterator[Path]:
         os.close(held)
 
 
-def clear(place: Path) -> int:
+def clear(place: Path | None = None) -> int:
     """Remove the folders whose owner has ended; return how many. Those of others are let alone."""
     removed = 0
-    for path in sorted(place.glob(f"{PREFIX}*")):
+    for path in sorted((place or _place()).glob(f"{PREFIX}*")):
         try:
             held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:

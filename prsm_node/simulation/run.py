@@ -57,8 +57,9 @@ def play(schedule: Schedule, *, trace: bool = False) -> Run:
 async def _played(schedule: Schedule, homes: Path, trace: bool) -> Run:
     ends_ms = schedule.calm_ms if schedule.end_ms is None else schedule.end_ms
     recovered_ms = -1
-    async with trio.open_nursery() as nursery:
+    async with trio.open_nursery() as time, trio.open_nursery() as nursery:
         cluster = Cluster(schedule, homes, nursery, trace=trace)
+        time.start_soon(cluster.future.run)
         with _logs_to(cluster):
             cluster.start()
             with trio.move_on_after(ends_ms / 1_000):
@@ -68,7 +69,7 @@ async def _played(schedule: Schedule, homes: Path, trace: bool) -> Run:
                 recovered_ms = await _recovered(cluster, schedule.scenario.calm_bound_ms)
                 cluster.check_standing()
             await cluster.stop()
-            nursery.cancel_scope.cancel()
+            time.cancel_scope.cancel()
     verdict = _verdict(cluster, schedule.seed, recovered_ms)
     return Run(
         verdict,

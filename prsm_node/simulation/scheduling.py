@@ -24,7 +24,12 @@ def run(main: Callable[[], Awaitable[T]], seed: int) -> T:
     # A collection would fall at another place in each process, and with it whatever a finalizer does.
     gc.disable()
     try:
-        return trio.run(main, clock=MockClock(autojump_threshold=0))
+        return trio.run(
+            main,
+            clock=MockClock(autojump_threshold=0),
+            # Ctrl-C may not end a daemon in the middle of a step, and others go on with what is left of it.
+            restrict_keyboard_interrupt_to_checkpoints=True,
+        )
     finally:
         setattr(run_loop, "_ALLOW_DETERMINISTIC_SCHEDULING", before[0])  # noqa: B010
         run_loop._r.setstate(before[1])

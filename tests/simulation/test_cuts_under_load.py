@@ -88,6 +88,7 @@ async def latencies(shape: Shape, folder: Path) -> list[tuple[float, float]]:
     """Return (when submitted, how long it took) of all transfers, seconds."""
     async with trio.open_nursery() as nursery:
         cluster = Cluster(schedule(shape), folder, nursery, trace=False)
+        nursery.start_soon(cluster.future.run)
         cluster.start()
         await trio.sleep(1.0)
         paid = Load(cluster)

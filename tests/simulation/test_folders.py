@@ -4,7 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 from prsm_node.simulation.folders import PREFIX, clear, folder
 
@@ -41,3 +45,32 @@ def test_what_another_program_left_is_let_alone(tmp_path: Path) -> None:
     (tmp_path / f"{PREFIX}file").write_text("no folder")
     assert clear(tmp_path) == 0
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def held(process: int) -> list[Path]:
+    """The folders that a process and its children own."""
+    children = Path(f"/proc/{process}/task/{process}/children")
+    found: list[Path] = []
+    with suppress(OSError):
+        for owner in (process, *map(int, children.read_text().split())):
+            targets = (Path(os.readlink(link)) for link in Path(f"/proc/{owner}/fd").iterdir())
+            found += [target for target in targets if target.name.startswith(PREFIX)]
+    return found
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_simulation_that_is_asked_to_end_leaves_nothing(jobs: int, tmp_path: Path) -> None:
+    asked = ("simulate", "--daemons", "--seeds", "0..999", "--jobs", str(jobs), "--out", str(tmp_path))
+    with subprocess.Popen([sys.executable, "-m", "prsm_node", *asked], stderr=subprocess.PIPE) as simulate:
+        try:
+            ends = time.monotonic() + 30
+            while len(owned := held(simulate.pid)) < jobs:
+                assert time.monotonic() < ends
+                time.sleep(0.05)
+            simulate.terminate()
+            _, told = simulate.communicate(timeout=20)
+        finally:
+            simulate.kill()
+    assert simulate.returncode == 130
+    assert told.decode().strip() == "prsm-node: interrupted"
+    assert not [path for path in owned if path.exists()]
