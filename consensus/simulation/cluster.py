@@ -24,7 +24,8 @@ from consensus.simulation.signatures import Signatures
 from consensus.simulation.validator import Validator
 from consensus.validators import ValidatorSet
 
-START_MS = 1_000_000
+START_MS = 1_700_000_000_000
+"""A clock that is set back by a year still shows a time after 1970."""
 GENESIS = sha256(b"genesis of a simulated network").digest()
 
 

@@ -13,6 +13,7 @@ Ms = Annotated[int, msgspec.Meta(ge=0, le=3_600_000)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=31)]
+Hours = Annotated[int, msgspec.Meta(ge=1, le=24 * 365)]
 Power = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 Shape = Literal["half", "one", "ring", "bridge", "one_way"]
@@ -79,6 +80,10 @@ class Clocks(Data, frozen=True):
     every_ms: Ms = 0
     jump_ms: Ms = 1_500
     """How far a clock jumps at most, to and fro."""
+    leap_every_ms: Ms = 0
+    leap_hours: Hours = 72
+    """How far the clock of any validator leaps at most, to and fro. Nothing new need be decided while those of
+    a third are wrong; all else holds, and once they are right new blocks come as ever."""
 
 
 class Slowness(Data, frozen=True):
@@ -97,7 +102,7 @@ class Machines(Data, frozen=True):
     disk_for_ms: Ms = 1_500
     """For so long at most a disk is full or fails; then it is as it should be."""
     leap_every_ms: Ms = 0
-    leap_hours: Annotated[int, msgspec.Meta(ge=1, le=24 * 365)] = 72
+    leap_hours: Hours = 72
     """How far the clock of one machine leaps at most, to and fro."""
 
 

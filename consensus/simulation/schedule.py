@@ -24,6 +24,7 @@ ENTRIES_MAX = 200_000
 LEAP_MS_MAX = 365 * 24 * 3_600_000
 
 At = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
+Off = Annotated[int, msgspec.Meta(ge=-LEAP_MS_MAX, le=LEAP_MS_MAX)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=61)]
 """Of a process: with twins there are more than validators."""
 
@@ -59,7 +60,7 @@ class Jump(Data, frozen=True, tag_field="event", tag="clock"):
 
     at_ms: At
     who: Number
-    off_ms: Annotated[int, msgspec.Meta(ge=-3_600_000, le=3_600_000)]
+    off_ms: Off
     after: Place = (0, 0)
 
 
@@ -93,7 +94,7 @@ class Leap(Data, frozen=True, tag_field="event", tag="leap"):
 
     at_ms: At
     who: Number
-    off_ms: Annotated[int, msgspec.Meta(ge=-LEAP_MS_MAX, le=LEAP_MS_MAX)]
+    off_ms: Off
     after: Place = (0, 0)
 
 
@@ -219,10 +220,19 @@ def _drawn(scenario: Scenario, seed: int, processes: int) -> list[Fault]:
     for drawn, at in _times("clock", seed, scenario.clocks.every_ms, until):
         off = drawn.randint(-1, 1) * drawn.randint(0, scenario.clocks.jump_ms)
         found.append(Jump(at, drawn.randrange(processes), off))
+    for drawn, at in _times("leap", seed, scenario.clocks.leap_every_ms, until):
+        off = leap_ms(drawn, scenario.clocks.leap_hours)
+        found.append(Jump(at, drawn.randrange(processes), off))
     for drawn, at in _times("slow", seed, scenario.slowness.every_ms, until):
         for_ms = _ms(drawn.uniform(0.1, 1) * scenario.slowness.for_ms)
         found.append(Slow(at, drawn.randrange(processes), scenario.slowness.factor, for_ms))
     return sorted(found, key=lambda fault: fault.at_ms)
+
+
+def leap_ms(drawn: Random, hours: int) -> int:
+    """How far a clock leaps: every order of magnitude is as likely, from a second to so many hours."""
+    off_ms = int(1_000 * (hours * 3_600) ** drawn.random())
+    return drawn.choice((-1, 1)) * off_ms
 
 
 def _times(kind: str, seed: int, every_ms: int, until_ms: int) -> Iterable[tuple[Random, float]]:

@@ -10,17 +10,18 @@ from random import Random
 from msgspec.structs import replace
 
 from consensus.simulation.scenario import Scenario
-from consensus.simulation.schedule import BadDisk, Leap, MachineFault, Schedule, schedule_of
+from consensus.simulation.schedule import BadDisk, Leap, MachineFault, Schedule, leap_ms, schedule_of
 
 NODES = 4
-HOUR_MS = 3_600_000
 ROOM_BYTES_MAX = 256 * 1024
 
 
 def drawn(scenario: Scenario, seed: int, nodes: int | None = None) -> Schedule:
     """Draw who runs twice and what befalls the daemons. A scenario's actors stay out but for that."""
     twins = Random(f"twins {seed}").random() < scenario.machines.twins
-    common = schedule_of(replace(scenario, actors=("twins",) if twins else ()), seed, nodes or NODES)
+    steady = replace(scenario.clocks, leap_every_ms=0)  # of one machine alone, below
+    befallen = replace(scenario, actors=("twins",) if twins else (), clocks=steady)
+    common = schedule_of(befallen, seed, nodes or NODES)
     found: list[MachineFault] = [*_bad_disks(common), *_leaps(common)]
     machines = sorted(found, key=lambda fault: fault.at_ms)
     return replace(common, entries=(*common.entries, *machines), daemons=True)
@@ -46,9 +47,7 @@ def _leaps(common: Schedule) -> list[Leap]:
         return []
     who, found = random.choice(weak), []
     for at_ms in _times(random, machines.leap_every_ms, common.scenario.faults_ms):
-        # Every order of magnitude is as likely, from a second on.
-        off_ms = int(1_000 * (machines.leap_hours * HOUR_MS / 1_000) ** random.random())
-        found.append(Leap(at_ms, who, random.choice((-1, 1)) * off_ms))
+        found.append(Leap(at_ms, who, leap_ms(random, machines.leap_hours)))
     return found
 
 

@@ -285,11 +285,11 @@ def who_lags_is_told_nothing(patch: pytest.MonkeyPatch) -> None:
 BUGS = {
     bug.plant.__name__: bug
     for bug in (
-        Bug(line_29_takes_an_equal_round, "over_a_third", 11, (SIGNING, EVIDENCE, STRENGTH)),
+        Bug(line_29_takes_an_equal_round, "over_a_third", 24, (SIGNING, EVIDENCE, STRENGTH)),
         Bug(a_polka_for_nil_unlocks, "locksmith", 55, (SIGNING, EVIDENCE)),
         Bug(a_quorum_is_one_too_small, "mixed", 0, (QUORUM,)),
         Bug(a_voter_counts_twice, "failing_rounds", 0, (QUORUM,)),
-        Bug(strength_forgets_diverged, "locksmith", 358, (STRENGTH,)),
+        Bug(strength_forgets_diverged, "locksmith", 451, (STRENGTH,)),
         Bug(lanes_are_not_chained, "orphan_author", 0, (AVAILABLE,)),
         Bug(a_third_acknowledges, "mixed", 0, (QUORUM,)),
         Bug(polkas_are_not_forwarded, "mixed", 4, (LIVENESS,)),
@@ -297,7 +297,7 @@ BUGS = {
         Bug(a_vote_leaves_before_it_is_durable, "crashes", 5, (SIGNING, EVIDENCE)),
         Bug(an_unchecked_vote_takes_a_slot, "vote_flooder", 0, (EVIDENCE, AGREEMENT, LIVENESS)),
         Bug(the_clock_is_judged_at_a_polka, "clocks", 0, (ALIKE,)),
-        Bug(evidence_ignores_polka_round, "locksmith", 3, (SIGNING, EVIDENCE)),
+        Bug(evidence_ignores_polka_round, "locksmith", 4, (SIGNING, EVIDENCE)),
         Bug(the_same_proposes_in_every_round, "silent", 0, (LIVENESS,)),
         Bug(timeouts_never_grow, "slow_network", 0, (LIVENESS,)),
         Bug(tips_go_back, "invalid_values", 2, (VALIDITY, LIVES)),

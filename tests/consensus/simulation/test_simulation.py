@@ -12,7 +12,7 @@ from consensus.simulation.cluster import Cluster
 from consensus.simulation.process import HEARD_MAX
 from consensus.simulation.run import play, simulate
 from consensus.simulation.scenario import Links
-from consensus.simulation.schedule import Crash, Schedule, Unusual, schedule_of
+from consensus.simulation.schedule import Crash, Jump, Schedule, Unusual, schedule_of
 from consensus.simulation.timeline import lines
 from consensus.votes import NIL, Vote
 from prsm_node.cli.simulate import load, shipped
@@ -112,6 +112,25 @@ def test_a_block_that_was_voted_for_outlives_the_crash_of_all_who_have_it() -> N
     """Its polka binds their locks: forgotten by all, it would hold the height for ever."""
     verdict, _ = simulate(load("failing_rounds"), 273)
     assert verdict.violation is None
+
+
+def test_a_clock_days_off_holds_up_none_of_the_others() -> None:
+    """Its proposals are prevoted nil, its own prevotes are nil: of four, the other three go on."""
+    whole = schedule_of(load("calm"), 1, 4)
+    far_ms = 30 * 24 * 3_600_000
+    leaps = (Jump(500, 0, far_ms), Jump(3_000, 0, -far_ms), Jump(5_500, 0, far_ms))
+    right, wrong = (play(replace(whole, entries=(*whole.entries, *more))).verdict for more in ((), leaps))
+    assert wrong.violation is None
+    assert wrong.height > right.height / 2
+    assert wrong.recovered_ms < 2_000
+
+
+def test_a_clock_leaps_both_ways_by_days_in_its_scenario() -> None:
+    plan, day_ms = load("leaping_clocks"), 24 * 3_600_000
+    jumps = [e.off_ms for seed in range(3) for e in schedule_of(plan, seed).entries if isinstance(e, Jump)]
+    assert min(jumps) < -day_ms
+    assert max(jumps) > day_ms
+    assert max(map(abs, jumps)) <= plan.clocks.leap_hours * 3_600_000
 
 
 def test_a_disk_keeps_the_blocks_that_were_voted_for_and_none_that_was_only_heard() -> None:
