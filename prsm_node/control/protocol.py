@@ -72,7 +72,8 @@ def framed(message: object) -> bytes:
     body = _encoder.encode(message)
     if len(body) > MESSAGE_BYTES_MAX:
         raise ControlError(
-            "too_large", f"the message has {len(body)} bytes; at most {MESSAGE_BYTES_MAX} are sent"
+            "too_large",
+            f"the message has {len(body)} bytes and at most {MESSAGE_BYTES_MAX} are sent; ask for less at once",
         )
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
