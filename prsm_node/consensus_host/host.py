@@ -4,7 +4,7 @@ A hop from here: input -> replica.step -> effect performed. What is signed is ca
 sending.py's.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ from consensus.replica import Replica
 from consensus.timers import Timer, TimerKind
 from consensus.votes import Vote
 from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.bringers import Bringers
 from prsm_node.consensus_host.casting import Casting
 from prsm_node.consensus_host.checks import Checks
 from prsm_node.consensus_host.executor import Executor
@@ -67,8 +68,6 @@ from prsm_node.wire.payloads import Committed
 
 log = structlog.get_logger("consensus")
 
-# Votes whose bringer is remembered until they are checked: 256 validators x 2 kinds from 8 links.
-BROUGHT_MAX = 4_096
 # For a proposer without a link: what it takes to make a link anew. The ordinary wait is 500 ms and more, and
 # one dead validator of four would cost every fourth height so much.
 UNLINKED_MS = 100
@@ -137,7 +136,7 @@ class ConsensusHost:
         self._keep_evidence = keep_evidence
         self._export = export
         self._now_ms = now_ms
-        self._brought: OrderedDict[Vote, int] = OrderedDict()
+        self._bringers = Bringers()
         self._inputs: deque[Input] = deque()
         self._stepping = False
         self._failure: Exception | None = None
@@ -193,9 +192,7 @@ class ConsensusHost:
     def vote_received(self, link: int, vote: Vote) -> None:
         """Hand in an unchecked vote; if it turns out to be forged, the link that brought it first is at
         fault."""
-        self._brought.setdefault(vote, link)
-        if len(self._brought) > BROUGHT_MAX:
-            self._brought.popitem(last=False)
+        self._bringers.note(vote, link)
         self.feed(VoteReceived(link, vote))
 
     def keeps_batch(self, header: BatchHeader, digest: bytes) -> bool:
@@ -210,7 +207,7 @@ class ConsensusHost:
         good, forged = [], []
         for vote in effect.votes:
             checked = self.checks.vote(vote)
-            link = self._brought.pop(vote, 0)
+            link = self._bringers.take(vote)
             self._outbox.checked(link, 1)
             if checked is None:
                 forged.append(vote)
@@ -238,13 +235,8 @@ class ConsensusHost:
     def _decide(self, effect: Decide) -> None:
         self.counters["decisions"] += 1
         self.counters["rounds_over_0"] += effect.certificate.round > 0
-        self._forget_bringers(effect.block.height)
+        self._bringers.forget(effect.block.height - RECENT_HEIGHTS)
         self._executor.decide(effect.block, effect.certificate)
-
-    def _forget_bringers(self, decided: int) -> None:
-        """Of votes that no quorum needed and nobody will check any more."""
-        for vote in [vote for vote in self._brought if vote.height <= decided - RECENT_HEIGHTS]:
-            del self._brought[vote]
 
     def _strengthen_commit(self, effect: StrengthenCommit) -> None:
         self._executor.strengthen(effect.certificate)

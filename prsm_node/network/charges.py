@@ -41,10 +41,13 @@ class Charges:
         """What a frame costs is counted from here on."""
         self._elsewhere_s = 0.0
 
-    def signatures(self, key: bytes, count: int) -> None:
-        """Signatures were checked on a node's account, wherever that was."""
+    def signatures(self, key: bytes | None, count: int) -> None:
+        """Signatures were checked on a node's account, wherever that was; on nobody's where it is not known
+        who brought what was checked, which need not be who sent the frame at hand."""
         cost_s = count * SIGNATURE_CHECK_S
         self._elsewhere_s += cost_s
+        if key is None:
+            return
         self._cpu.charge(key, self._roster.validated(key) is not None, cost_s, self._clock())
 
     def frame(self, link: Link, seconds: float) -> float:

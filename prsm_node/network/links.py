@@ -196,8 +196,7 @@ class Links:
     def checked(self, of: Link | int | bytes, signatures: int) -> None:
         """Charge a peer for signatures that were checked on its account, wherever that was."""
         key = self.key_of(of) if isinstance(of, int) else of if isinstance(of, bytes) else of.node_key
-        if key is not None:
-            self._charges.signatures(key, signatures)
+        self._charges.signatures(key, signatures)
 
     def views(self) -> list[LinkView]:
         """Return every link that is up, for people and metrics."""

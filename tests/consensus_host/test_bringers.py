@@ -9,6 +9,7 @@ from consensus.effects import CheckVotes, Decide, Effect
 from consensus.inputs import Input, Started, VoteReceived
 from consensus.recent import HEIGHTS
 from consensus.votes import Vote, VoteKind
+from prsm_node.consensus_host.bringers import VOTES_MAX, Bringers
 from tests.consensus_host import hosts
 
 LINK = 7
@@ -50,3 +51,21 @@ def test_the_bringer_of_a_vote_is_known_for_as_long_as_late_votes_count(later: i
     replica.checks = [forged(1)]
     host.feed(VoteReceived(LINK, forged(2)))
     assert faults == [blamed]
+
+
+def test_a_flood_of_votes_hides_only_who_brought_the_flood() -> None:
+    bringers = Bringers()
+    honest, liars = forged(1), [forged(height) for height in range(2, 12)]
+    bringers.note(honest, LINK)
+    for link, vote in enumerate(liars, start=20):
+        bringers.note(vote, link)
+        bringers.note(vote, LINK)
+    for height in range(100, 100 + 2 * VOTES_MAX):
+        bringers.note(forged(height), LINK + 1)
+    assert len(bringers._links) == VOTES_MAX
+    assert bringers.take(honest) == LINK
+    assert [bringers.take(vote) for vote in liars] == list(range(20, 30)), "the first who brought it"
+    assert bringers.take(forged(100)) == 0
+    bringers.forget(10**6)
+    assert not bringers._links
+    assert not bringers._votes
