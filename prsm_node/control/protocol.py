@@ -73,7 +73,7 @@ def framed(message: object) -> bytes:
     if len(body) > MESSAGE_BYTES_MAX:
         raise ControlError(
             "too_large",
-            f"the message has {len(body)} bytes and at most {MESSAGE_BYTES_MAX} are sent; ask for less at once",
+            f"the message has {len(body)} bytes, at most {MESSAGE_BYTES_MAX} are sent; ask for less at once",
         )
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
