@@ -42,6 +42,7 @@ def intent(home: Path) -> Iterator[Path]:
 
     Raise OSError where it can't be made, OperatorError where another `join` is at work there.
     """
+    missing = [above for above in home.parents if not above.exists()]
     home.parent.mkdir(parents=True, exist_ok=True)
     place = folder(home)
     place.mkdir(mode=0o700, exist_ok=True)
@@ -54,7 +55,8 @@ def intent(home: Path) -> Iterator[Path]:
             free = False
         if not free:
             raise OperatorError(f"another prsm-node joins with {home} just now; wait for it")
-        _sync(home.parent)
+        for made in (place, *missing):
+            _sync(made.parent)
         _empty(place)
         try:
             yield place
