@@ -82,9 +82,11 @@ class Draft:
         self._file.close()
 
     def drop(self) -> None:
-        """Leave nothing behind."""
-        self._file.close()
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Leave nothing behind. On a full disk closing fails, for what was not written yet."""
+        try:
+            self._file.close()
+        finally:
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
 class SnapshotFolder:

@@ -1,14 +1,16 @@
 """Snapshots on the disk: whole or not there wherever a crash falls, and a state made of one goes on alike."""
 
 import os
+import resource
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from prsm_node.ledger.bucket_groups import GROUP_BYTES
+from prsm_node.ledger.bucket_groups import GROUP_ACCOUNTS, GROUP_BYTES
 from prsm_node.storage import restoring, snapshot_archive, snapshot_manifest
 from prsm_node.storage.environment import Environment
 from prsm_node.storage.errors import StorageError
@@ -222,3 +224,26 @@ async def test_two_snapshots_are_kept(tmp_path: Path) -> None:
     again.open()
     assert [snapshot.height for snapshot in again.snapshots] == [m.height for m in manifests[-2:]]
     assert len(list((tmp_path / "snapshots").iterdir())) == 2
+
+
+async def test_what_a_full_disk_took_of_a_snapshot_is_gone_with_it(tmp_path: Path) -> None:
+    """Else the disk stays full, and the journal's turn comes next."""
+    state = await grown(Chain(GROUP_ACCOUNTS), tmp_path / "state", 2)
+    copy = state.copy_accounts()
+    folder = SnapshotFolder(tmp_path / "snapshots")
+    folder.open()
+    draft = folder.draft(2, copy.count)
+    draft.add(copy.read(), copy.groups[0])
+    draft.add(copy.read(), copy.groups[1])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (GROUP_BYTES, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            draft.sync()
+        with suppress(OSError):
+            draft.drop()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(folder.directory.iterdir()) == []
+    state.end_copy()
+    state.close()
