@@ -82,8 +82,8 @@ class Clocks(Data, frozen=True):
     """How far a clock jumps at most, to and fro."""
     leap_every_ms: Ms = 0
     leap_hours: Hours = 72
-    """How far the clock of any validator leaps at most, to and fro. Nothing new need be decided while those of
-    a third are wrong; all else holds, and once they are right new blocks come as ever."""
+    """How far the clock of any validator leaps at most, to and fro. While those of a third are wrong nothing
+    new need be decided; all else holds, and once they are right new blocks come as ever."""
 
 
 class Slowness(Data, frozen=True):
@@ -91,6 +91,14 @@ class Slowness(Data, frozen=True):
     for_ms: Ms = 1_500
     factor: Count = 10
     """By how much disk and execution are slower then."""
+
+
+class Rings(Data, frozen=True):
+    """Those who know each other, and work together."""
+
+    share: Probability = 0.0
+    """The share of seeds in which all who are faulty are of one kind, one of `kinds`."""
+    kinds: tuple[Actor, ...] = ()
 
 
 class Machines(Data, frozen=True):
@@ -118,6 +126,7 @@ class Scenario(Data, frozen=True):
     """The validator set changes at each height that this divides (execution.py); 0: never."""
     actors: tuple[Actor, ...] = ()
     """Whom the faulty are drawn from."""
+    rings: Rings = Rings()
     over_a_third: bool = False
     """More than a third is faulty: agreement and liveness are not promised then, the rest is."""
     faults_ms: Ms = 8_000
@@ -157,4 +166,8 @@ def validated(scenario: Scenario) -> Scenario:
         raise ValueError("links.delay_min_ms is above links.delay_max_ms")
     if not scenario.partitions.shapes:
         raise ValueError("partitions.shapes is empty; leave it out for all, or set partitions.every_ms to 0")
+    if strangers := set(scenario.rings.kinds) - set(scenario.actors):
+        raise ValueError(f"rings.kinds names {min(strangers)}, which actors lacks")
+    if scenario.rings.share and not scenario.rings.kinds:
+        raise ValueError("rings.kinds is empty; name some, or set rings.share to 0")
     return scenario

@@ -182,12 +182,14 @@ def schedule_of(scenario: Scenario, seed: int, nodes: int | None = None) -> Sche
     faulty: list[Faulty] = []
     if scenario.actors:
         weight = 0
+        ring = _ring(scenario, seed)
         for i in order:
             over = 3 * (weight + powers[i]) >= sum(powers)
             if over and not scenario.over_a_third:
                 continue
             weight += powers[i]
-            faulty.append(Faulty(i, drawn.choice(scenario.actors)))
+            kind = drawn.choice(scenario.actors)
+            faulty.append(Faulty(i, ring or kind))
             if over:
                 break
     schedule = Schedule(
@@ -199,6 +201,12 @@ def schedule_of(scenario: Scenario, seed: int, nodes: int | None = None) -> Sche
         entries=(),
     )
     return replace(schedule, entries=tuple(_drawn(scenario, seed, schedule.processes())))
+
+
+def _ring(scenario: Scenario, seed: int) -> Actor | None:
+    """What all who are faulty are, where they are of one kind."""
+    drawn = Random(f"ring {seed}")
+    return drawn.choice(scenario.rings.kinds) if drawn.random() < scenario.rings.share else None
 
 
 def _drawn(scenario: Scenario, seed: int, processes: int) -> list[Fault]:

@@ -9,7 +9,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from consensus.simulation.scenario import Scenario
+from consensus.simulation.scenario import Rings, Scenario
 from consensus.simulation.schedule import BadDisk, Leap, MachineFault, Schedule, leap_ms, schedule_of
 
 NODES = 4
@@ -19,8 +19,12 @@ ROOM_BYTES_MAX = 256 * 1024
 def drawn(scenario: Scenario, seed: int, nodes: int | None = None) -> Schedule:
     """Draw who runs twice and what befalls the daemons. A scenario's actors stay out but for that."""
     twins = Random(f"twins {seed}").random() < scenario.machines.twins
-    steady = replace(scenario.clocks, leap_every_ms=0)  # of one machine alone, below
-    befallen = replace(scenario, actors=("twins",) if twins else (), clocks=steady)
+    befallen = replace(
+        scenario,
+        actors=("twins",) if twins else (),
+        rings=Rings(),
+        clocks=replace(scenario.clocks, leap_every_ms=0),  # the clock of one machine leaps, below
+    )
     common = schedule_of(befallen, seed, nodes or NODES)
     found: list[MachineFault] = [*_bad_disks(common), *_leaps(common)]
     machines = sorted(found, key=lambda fault: fault.at_ms)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from consensus.simulation.schedule import Leap
-from prsm_node.cli.simulate import load
+from consensus.simulation.schedule import Leap, schedule_from, text_of
+from prsm_node.cli.simulate import load, shipped
 from prsm_node.ledger.roster import Roster
 from prsm_node.simulation.disk import SimulatedWriter, UnsureFile
 from prsm_node.simulation.promises import JAILED, LOUD
@@ -48,6 +48,12 @@ def test_one_machine_leaps_alone_and_its_validator_has_less_than_a_third() -> No
         leaps = {fault.who for fault in schedule.entries if isinstance(fault, Leap)}
         assert len(leaps) <= 1
         assert all(3 * schedule.powers[who] < sum(schedule.powers) for who in leaps)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_what_befalls_daemons_in_each_scenario_is_read_as_it_was_written(name: str) -> None:
+    schedule = drawn(load(name), 0)
+    assert schedule_from(text_of(schedule)) == schedule
 
 
 def test_a_daemon_that_goes_on_without_its_journal_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -292,7 +292,7 @@ BUGS = {
         Bug(strength_forgets_diverged, "locksmith", 451, (STRENGTH,)),
         Bug(lanes_are_not_chained, "orphan_author", 0, (AVAILABLE,)),
         Bug(a_third_acknowledges, "mixed", 0, (QUORUM,)),
-        Bug(polkas_are_not_forwarded, "mixed", 4, (LIVENESS,)),
+        Bug(polkas_are_not_forwarded, "mixed", 8, (LIVENESS,)),
         Bug(the_guard_forgets_the_lock, "locksmith", 44, (SIGNING, EVIDENCE)),
         Bug(a_vote_leaves_before_it_is_durable, "crashes", 5, (SIGNING, EVIDENCE)),
         Bug(an_unchecked_vote_takes_a_slot, "vote_flooder", 0, (EVIDENCE, AGREEMENT, LIVENESS)),

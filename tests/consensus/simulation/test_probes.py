@@ -1,5 +1,7 @@
 """Mixed reaches what is rare: each paper line, each fault, each way to recover."""
 
+import pytest
+
 from consensus.agreement import rounds
 from consensus.replica import Replica
 from consensus.simulation.probes import LINES, PROBES, WATCHED, Probes, probed, unreached
@@ -29,8 +31,9 @@ def test_locks_are_met_again_where_rounds_are_made_to_fail() -> None:
     assert not walked("locksmith", set(PROBES) - LOCKS) & LOCKS
 
 
-def test_an_older_polka_meets_a_later_lock_where_it_was_hidden() -> None:
-    verdict = probed(schedule_of(load("polka_hider"), 13))
+@pytest.mark.parametrize(("scenario", "seed"), [("polka_hider", 13), ("mixed", 34)])
+def test_an_older_polka_meets_a_later_lock_where_it_was_hidden(scenario: str, seed: int) -> None:
+    verdict = probed(schedule_of(load(scenario), seed))
     assert verdict.violation is None
     assert verdict.probes["line_28 prevotes nil: locked"] > 0
 

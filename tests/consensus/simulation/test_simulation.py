@@ -11,7 +11,7 @@ from consensus.simulation.chance import Chance
 from consensus.simulation.cluster import Cluster
 from consensus.simulation.process import HEARD_MAX
 from consensus.simulation.run import play, simulate
-from consensus.simulation.scenario import Links
+from consensus.simulation.scenario import Links, Rings, validated
 from consensus.simulation.schedule import Crash, Jump, Schedule, Unusual, schedule_of
 from consensus.simulation.timeline import lines
 from consensus.votes import NIL, Vote
@@ -112,6 +112,26 @@ def test_a_block_that_was_voted_for_outlives_the_crash_of_all_who_have_it() -> N
     """Its polka binds their locks: forgotten by all, it would hold the height for ever."""
     verdict, _ = simulate(load("failing_rounds"), 273)
     assert verdict.violation is None
+
+
+def test_in_a_share_of_seeds_all_who_are_faulty_are_one_ring() -> None:
+    plan = replace(load("mixed"), rings=Rings(share=0.5, kinds=("splitter", "conspirator")))
+    rings = others = 0
+    for seed in range(40):
+        kinds = {one.actor for one in schedule_of(plan, seed).faulty}
+        alone = {one.actor for one in schedule_of(replace(plan, rings=Rings()), seed).faulty}
+        rings += kinds <= {"splitter", "conspirator"} and len(kinds) == 1 != len(alone)
+        others += kinds == alone
+    assert rings > 5, "where several kinds would be drawn"
+    assert others > 10, "as they are drawn without rings"
+
+
+@pytest.mark.parametrize(
+    ("rings", "told"), [(Rings(0.5), "kinds is empty"), (Rings(0.5, ("silent",)), "actors lacks")]
+)
+def test_a_ring_that_nobody_can_be_in_is_refused_in_words(rings: Rings, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        validated(replace(load("twins"), rings=rings))
 
 
 def test_a_clock_days_off_holds_up_none_of_the_others() -> None:
