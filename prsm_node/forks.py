@@ -11,6 +11,7 @@ from consensus.evidence import Amnesia, VoteEquivocation, conflicting_certificat
 from prsm_node import bounded_file
 from prsm_node.errors import OperatorError
 from prsm_node.home import Home
+from prsm_node.storage.durable_files import write_whole
 from prsm_node.unreadable import UNREADABLE
 
 # Two commits and at most 64 polkas of 256 validators, 200 bytes a vote in indented base64: 3.4 MB.
@@ -18,8 +19,10 @@ PROOF_BYTES_MAX: Final = 8 << 20
 FORKS_MAX: Final = 64
 """Read at most: a node halts at each fork that it meets."""
 
+CERTIFICATES_MAX: Final = 2 + POLKAS_MAX
+
 _proof = msgspec.json.Decoder(
-    Annotated[tuple[Certificate, ...], msgspec.Meta(min_length=2, max_length=2 + POLKAS_MAX)]
+    Annotated[tuple[Certificate, ...], msgspec.Meta(min_length=2, max_length=CERTIFICATES_MAX)]
 )
 
 
@@ -33,9 +36,10 @@ class Fork(msgspec.Struct, frozen=True):
 
 
 def export(home: Home, proof: tuple[Certificate, ...]) -> Path:
-    """Write the two commits that prove a fork, and the polkas that say who is guilty."""
+    """Write the two commits that prove a fork, and the polkas that say who is guilty: as many as are read
+    again. Raise OSError with no half of it left."""
     path = home.path / f"fork-at-{proof[0].height}.json"
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(proof), indent=2))
+    write_whole(path, msgspec.json.format(msgspec.json.encode(proof[:CERTIFICATES_MAX]), indent=2))
     return path
 
 

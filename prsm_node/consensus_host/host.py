@@ -257,8 +257,10 @@ class ConsensusHost:
 
     def _halt(self, effect: Halt) -> None:
         log.critical("halted", reason=effect.reason)
-        where = self._export(effect.proof) if effect.proof else None
-        told = f"; the proof is in {where}" if where is not None else ""
+        try:
+            told = f"; the proof is in {self._export(effect.proof)}" if effect.proof else ""
+        except OSError as error:
+            told = f"; its proof can't be kept ({(error.strerror or 'the disk fails').lower()})"
         raise Halted(
             f"{effect.reason}{told}; this node stopped: trust no block since, and ask other operators"
         )

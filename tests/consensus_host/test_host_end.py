@@ -1,5 +1,7 @@
 """What ends a replica ends the daemon, whoever met it, and nothing is asked of the replica after it."""
 
+import errno
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -65,6 +67,16 @@ async def test_the_two_certificates_of_a_fork_are_exported_before_the_end(tmp_pa
     with pytest.raises(Halted, match=r"the proof is in .*fork-at-7\.json"):
         host.feed(Started())
     assert exported == [(a, b)]
+
+
+async def test_a_proof_that_a_full_disk_does_not_take_is_said_with_the_fork() -> None:
+    def export(proof: tuple[Certificate, ...]) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    commit = CheckedCertificate(Certificate(VoteKind.PRECOMMIT, 7, 0, b"a" * 32, ()))
+    host = host_of(HaltingReplica((commit, commit)), export=export)
+    with pytest.raises(Halted, match=r"at height 7; its proof can't be kept \(no space left .*stopped"):
+        host.feed(Started())
 
 
 async def test_a_vote_that_the_journal_does_not_take_is_not_sent_and_is_the_last(tmp_path: Path) -> None:
