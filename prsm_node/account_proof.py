@@ -102,7 +102,9 @@ def read(path: Path) -> ProvenAccount:
     try:
         return msgspec.json.decode(text, type=ProvenAccount)
     except UNREADABLE as error:
-        raise ProofFault(f"{path} is no account proof: {error}") from None
+        raise ProofFault(
+            f"{path} is no account proof: {error}; `account ADDRESS --proof` prints one"
+        ) from None
 
 
 def claimed(evidence: Evidence, address: bytes, network: bytes) -> ProvenAccount:

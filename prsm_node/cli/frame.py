@@ -56,12 +56,12 @@ def _frame_bytes(source: str) -> bytes:
     elif (raw := _hexadecimal(source.encode())) is not None:
         return raw
     elif not Path(source).expanduser().exists():
-        raise OperatorError(f"{source[:80]!a} is neither hexadecimal nor a file")
+        raise OperatorError(f"{source[:80]!a} is neither hexadecimal nor a file; name one, or - for stdin")
     else:
         with Path(source).expanduser().open("rb") as file:
             data = file.read(TEXT_BYTES_MAX + 1)
     if len(data) > TEXT_BYTES_MAX:
-        raise OperatorError(f"{source} is larger than a frame can be, {FRAME_BYTES_MAX} bytes")
+        raise OperatorError(f"{source} is larger than a frame, {FRAME_BYTES_MAX} bytes at most; name another")
     raw = _hexadecimal(data)
     return raw if raw is not None else data
 

@@ -89,7 +89,8 @@ def send(
             ) from None
     if settled.outcome != "executed":
         raise OperatorError(
-            f"{settled.tx.hex()} is final in block {settled.height} but failed: {settled.outcome}"
+            f"{settled.tx.hex()} is final in block {settled.height} but failed: {settled.outcome}; "
+            "nothing but its fee was taken"
         )
     if json:
         print_json(

@@ -109,7 +109,9 @@ class Client:
                     return
         except TimeoutError:
             raise ControlError(
-                "timed_out", f"the daemon at {self._path} did not answer `{method}` in {wait_s:g} s"
+                "timed_out",
+                f"the daemon at {self._path} did not answer `{method}` in {wait_s:g} s; "
+                "prsm-node logs says what it does",
             ) from None
         except OSError as error:
             raise NoDaemon("gone", f"the daemon at {self._path} went away: {error.strerror}") from None

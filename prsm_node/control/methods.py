@@ -91,7 +91,10 @@ class _LookUps:
         if found is None:
             first = self._node.status().first_block
             kept = f"; this node keeps blocks from height {first} on" if first > 1 else ""
-            raise ControlError("not_found", f"no transaction {params.hash.hex()} is known here{kept}")
+            raise ControlError(
+                "not_found",
+                f"no transaction {params.hash.hex()} is known here{kept}; ask the node it was sent to",
+            )
         return found
 
     async def account(self, params: OfAddress, emit: Emit) -> object:

@@ -36,7 +36,7 @@ class Submitting:
         digest = sha256(params.transaction).digest()
         waiting = self._waiting
         if len(waiting) >= WAITING_MAX:
-            raise ControlError("busy", f"{WAITING_MAX} transactions are waited for already")
+            raise ControlError("busy", f"{WAITING_MAX} transactions are waited for already; try again soon")
         final = trio.Event()
         waiting.setdefault(digest, []).append(final)
         try:

@@ -89,7 +89,7 @@ def from_file(path: Path) -> Passphrase:
     try:
         lines = private_files.read(path, BYTES_MAX).decode().splitlines()
     except UnicodeDecodeError:
-        raise PassphraseError(f"the passphrase in {path} is not UTF-8 text") from None
+        raise PassphraseError(f"the passphrase in {path} is not UTF-8 text; write it anew") from None
     if not lines or not lines[0]:
         raise PassphraseError(f"{path} holds no passphrase; write one into its first line")
     return chosen(lines[0])

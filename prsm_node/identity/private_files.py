@@ -50,13 +50,13 @@ def read(path: Path, bytes_max: int) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise PrivateFileError(f"there is no file {path}") from None
+        raise PrivateFileError(f"there is no file {path}; name one that exists") from None
     except OSError as error:
         raise PrivateFileError(f"{path} can't be opened: {(error.strerror or '').lower()}") from None
     try:
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
-            raise PrivateFileError(f"{path} is not a file")
+            raise PrivateFileError(f"{path} is not a file; name one")
         if mode & OTHERS:
             raise PrivateFileError(
                 f"{path} has mode {stat.S_IMODE(mode):o}, so others can reach it; run: chmod 600 {path}"

@@ -26,7 +26,9 @@ def path_of(home: Home, name: str) -> Path:
             f"{name[:80]!a} can't name a wallet; use letters, digits, '.', '_' or '-', at most 64"
         )
     if name.startswith(f"{ACCOUNT_PREFIX}1"):
-        raise WalletError(f"a wallet's name can't begin with {ACCOUNT_PREFIX}1, which begins addresses")
+        raise WalletError(
+            f"a wallet's name can't begin with {ACCOUNT_PREFIX}1, as addresses do; choose another"
+        )
     return home.wallets / f"{name}.json"
 
 
