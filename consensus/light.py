@@ -6,8 +6,8 @@ could undo that. The age of the trust is the caller's to judge: it holds the clo
 
 Whoever was once in a set may sign anything later, and who was jailed is known to be faulty: sets in each of
 which less than a third is faulty may have lost more than a third of the first to jailings. So each change of
-the set is followed by itself (`follow`), which takes a quorum of the set before it; only `skip` rests on a
-third.
+the set is followed by itself (`follow`), which takes a quorum of the set before it; a third of a trusted set
+proves nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ import msgspec
 from consensus.blocks import Block, block_digest
 from consensus.certificates import Certificate, votes_of
 from consensus.evidence import Check
-from consensus.quorum import chain_strength, is_quorum, is_third
+from consensus.quorum import chain_strength, is_quorum
 from consensus.validators import Members, ValidatorSet
 from consensus.votes import VoteKind, vote_signed_bytes, well_formed
 
@@ -45,7 +45,7 @@ class LightBlock(msgspec.Struct, frozen=True):
     next_validators: ValidatorSet
     """The set of the height after, which this block names."""
     parent: Block | None = None
-    """Needed only where heights are skipped: the block below, which names `validators`."""
+    """Needed only where heights are left out: the block below, which names `validators`."""
 
 
 class SetChange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -119,24 +119,6 @@ def follow(trusted: Trusted, change: SetChange, network: bytes, check: Check) ->
     return Trusted(change.block.height, digest, after)
 
 
-def skip(trusted: Trusted, step: LightBlock, network: bytes, check: Check) -> Trusted:
-    """Return the trust moved over any number of heights and changes of the set, or raise LightFault.
-
-    More than a third of the trusted set must be among the signers: one of them is honest while at most a
-    third of it was ever faulty, the jailed included. So only for trust so young that few were jailed since.
-    """
-    block = step.block
-    digest = _certified(trusted, block, step.certificate, step.next_validators)
-    _follow_the_parent(step)
-    marks = verify_certificate(step.certificate, step.validators, network, check)
-    known = sum(trusted.next_set.power(voter) for voter in marks)
-    if not is_third(known, trusted.next_set.total):
-        raise LightFault(
-            f"of the trusted set only {known} of {trusted.next_set.total} signed height {block.height}"
-        )
-    return Trusted(block.height, digest, step.next_validators)
-
-
 def _certified(trusted: Trusted, block: Block, certificate: Certificate, after: ValidatorSet) -> bytes:
     """Return the block's digest, once it is above the trust and all that is shown with it is about it."""
     digest = block_digest(block)
@@ -153,7 +135,7 @@ def _certified(trusted: Trusted, block: Block, certificate: Certificate, after: 
 def _follow_the_parent(step: LightBlock) -> None:
     height, parent = step.block.height, step.parent
     if parent is None or parent.height != height - 1 or block_digest(parent) != step.block.parent:
-        raise LightFault(f"to skip to height {height} its parent block is needed")
+        raise LightFault(f"to go on at height {height} its parent block is needed")
     if parent.next_validators != step.validators.hash:
         raise LightFault(f"height {height} comes with another set than its parent names")
 
@@ -168,7 +150,7 @@ def verify_chain(trusted: Trusted, steps: Iterable[LightBlock], network: bytes, 
 def strength_of(trusted: Trusted, steps: Sequence[LightBlock], height: int) -> int:
     """Return the strength of block `height`, given verified steps without a gap from the trusted height on.
 
-    Strength looks at every height between trust and block by that height's own set, so a skip can't give it.
+    Strength looks at every height between trust and block by that height's own set, so each is needed.
     Raise LightFault where a step is missing.
     """
     expected = trusted.height + 1
