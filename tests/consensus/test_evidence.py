@@ -5,16 +5,9 @@ from random import Random
 import msgspec
 import pytest
 
-from consensus.blocks import Block, Proposal, proposal_header
 from consensus.certificates import CheckedCertificate, certificate_of
-from consensus.dissemination.acknowledgements import Acknowledgement
-from consensus.dissemination.batches import BatchHeader
 from consensus.evidence import (
-    AcknowledgementEquivocation,
-    Amnesia,
-    BatchEquivocation,
     Evidence,
-    ProposalEquivocation,
     VoteEquivocation,
     conflicting_certificates,
     evidence_among,
@@ -25,6 +18,7 @@ from consensus.evidence import (
 from consensus.quorum import guilty_on_a_fork, quorum
 from consensus.votes import CheckedVote, Vote, VoteKind
 from tests.consensus.histories import histories
+from tests.wire.samples import AUTHOR, PIECES, VOTER
 
 NETWORK, A, B = bytes(32), b"a" * 32, b"b" * 32
 
@@ -123,32 +117,25 @@ def random_fork(
     return (*random.choice(pairs), list(polkas.values())) if pairs else None
 
 
-def block(time_ms: int) -> Block:
-    return Block(1, NETWORK, time_ms, voter(0), (), (), NETWORK, NETWORK)
-
-
-PROOFS: list[Evidence] = [
-    VoteEquivocation(prevote(0, 1, A), prevote(0, 1, B)),
-    VoteEquivocation(precommit(0, 1, A, 0), precommit(0, 1, A, 1)),
-    Amnesia(precommit(0, 1, A), prevote(0, 3, B, mark=1)),
-    ProposalEquivocation(*(proposal_header(Proposal(0, -1, voter(0), block(time_ms))) for time_ms in (1, 2))),
-    BatchEquivocation(BatchHeader(voter(0), 1, A, A), BatchHeader(voter(0), 1, A, B)),
-    AcknowledgementEquivocation(
-        Acknowledgement(voter(1), 1, A, voter(0)), Acknowledgement(voter(1), 1, B, voter(0))
-    ),
+TWO_MARKS = VoteEquivocation(precommit(0, 1, A, 0), precommit(0, 1, A, 1))
+PROOFS: list[tuple[Evidence, bytes]] = [
+    *zip(PIECES, (VOTER, VOTER, AUTHOR, AUTHOR, VOTER), strict=True),
+    (TWO_MARKS, voter(0)),
 ]
 
 
-@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: type(proof).__name__)
-def test_a_proof_stands_alone_survives_encoding_and_needs_both_signatures(proof: Evidence) -> None:
+@pytest.mark.parametrize(("proof", "who"), PROOFS)
+def test_a_proof_stands_alone_survives_encoding_and_needs_both_signatures(
+    proof: Evidence, who: bytes
+) -> None:
     again = msgspec.msgpack.decode(msgspec.msgpack.encode(proof), type=Evidence)
     assert again == proof
-    assert guilty(again) == voter(0)
+    assert guilty(again) == who
     asked: list[bytes] = []
 
     def good(key: bytes, signature: bytes, message: bytes) -> bool:
         asked.append(message)
-        return key == voter(0)
+        return key == who
 
     assert verify(again, NETWORK, good)
     assert len(set(asked)) == 2, "two different contents were signed"

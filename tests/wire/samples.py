@@ -10,6 +10,7 @@ from consensus.evidence import (
     AcknowledgementEquivocation,
     Amnesia,
     BatchEquivocation,
+    Evidence,
     ProposalEquivocation,
     VoteEquivocation,
 )
@@ -24,7 +25,7 @@ NODE = SigningKey.from_seed(b"node of the golden files, 32 by.")
 AUTHOR, VOTER = b"\xa1" * 32, b"\xb2" * 32
 VALUE, DIGEST, SIGNATURE = b"\x11" * 32, b"\x22" * 32, b"\x33" * 64
 
-PIECES = (
+PIECES: tuple[Evidence, ...] = (
     VoteEquivocation(
         Vote(VoteKind.PREVOTE, 7, 1, VALUE, -1, 0, VOTER, SIGNATURE),
         Vote(VoteKind.PREVOTE, 7, 1, None, -1, 0, VOTER, SIGNATURE),
