@@ -27,9 +27,13 @@ class Submissions:
         node.on_final(self._time_finality)
 
     async def submit(self, transactions: list[bytes]) -> list[tuple[bool, str]]:
-        at = self._node.machine.clock()
+        at, mempool = self._node.machine.clock(), self._node.mempool
         answers = []
-        for admission in await self._node.mempool.submit(transactions, 0):
+        for raw, admission in zip(transactions, await mempool.submit(transactions, 0), strict=True):
+            while admission.reason is Reason.DUPLICATE and mempool.pending(admission.hash) is None:
+                # A peer brought it too, and that one is being checked: it may be refused yet.
+                await mempool.judged(admission.hash)
+                (admission,) = await mempool.submit([raw], 0)
             if admission.accepted:
                 self._submitted[admission.hash] = at
             accepted = admission.accepted or admission.reason is Reason.DUPLICATE

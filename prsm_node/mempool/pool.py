@@ -77,7 +77,8 @@ class Mempool:
         self._pending = Pending(me, self._clock)
         self._hand_over = HandOver(me, self._pending, lanes, linked, limits)
         self._verified = VerifiedCache()
-        self._checking: set[bytes] = set()
+        self._checking: dict[bytes, trio.Event] = {}
+        """By hash: set once its check is over."""
         self._checking_bytes = 0
         self._checking_of: Counter[int] = Counter()
         self._wake = trio.Event()
@@ -130,7 +131,7 @@ class Mempool:
                 results = await self._verifier.check([raw for _, raw, _, _ in checked])
             finally:
                 for _, raw, digest, _ in checked:
-                    self._checking.discard(digest)
+                    self._checking.pop(digest).set()
                     self._checking_bytes -= len(raw)
                 self._checking_of[source] -= len(checked)
                 if not self._checking_of[source]:
@@ -138,6 +139,12 @@ class Mempool:
             self._admit_all(checked, results, source, by, answers)
         self._announce()
         return [answer for answer in answers if answer is not None]
+
+    async def judged(self, digest: bytes) -> None:
+        """Return when a transaction that is being checked is taken or refused; at once for any other."""
+        checking = self._checking.get(digest)
+        if checking is not None:
+            await checking.wait()
 
     def _answer(self, digest: bytes, reason: Reason) -> Admission:
         self._reasons[reason] += 1
@@ -173,7 +180,7 @@ class Mempool:
         reason = self._books(transaction, pending.senders.get(transaction.sender), free)
         if reason is None:
             checked.append((place, raw, digest, transaction))
-            self._checking.add(digest)
+            self._checking[digest] = trio.Event()
             self._checking_bytes += len(raw)
             self._checking_of[source] += 1
         return reason
