@@ -4,6 +4,7 @@ The replica is asked first whether it wants a thing at all; only then does a sig
 never raise over a peer's bytes: a forged or malformed thing is counted and the peer scored.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from hashlib import sha256
@@ -41,6 +42,8 @@ log = structlog.get_logger("consensus")
 # that finds it full is dropped; its author sends it again.
 BATCHES_IN = 64
 BATCHES_AT_ONCE = 4
+# Of one author, of whose many a check of 0.1 s each would keep out all others'.
+BATCHES_OF_ONE = 16
 VALUES_A_ROUND = 2
 # A body with too many spent nonces is taken when it comes again after this long.
 SPENT_WAIT_S = 0.25
@@ -93,6 +96,7 @@ class Inbound:
         self._outbox = outbox
         self._follows = follows
         self._checking: set[bytes] = set()
+        self._checking_of: Counter[bytes] = Counter()
         self._send, self._receive = trio.open_memory_channel[tuple[int, bytes, Batch]](BATCHES_IN)
         self.counters: dict[str, int] = {
             "acknowledgements_unwanted": 0,
@@ -246,21 +250,31 @@ class Inbound:
             if stored is not None and stored.checked:
                 self._feed_batch(link, stored.header)
                 continue
+            author = batch.header.author
+            if self._checking_of[author] >= BATCHES_OF_ONE:
+                self.counters["batches_dropped"] += 1
+                continue
             if not self._signed(link, batch):
                 continue
-            self._checking.add(digest)
             try:
                 self._send.send_nowait((link, digest, batch))
             except trio.WouldBlock:
-                self._checking.discard(digest)
                 self.counters["batches_dropped"] += 1
+                continue
+            self._checking.add(digest)
+            self._checking_of[author] += 1
 
     async def _check_batches(self) -> None:
         async for link, digest, batch in self._receive:
+            author = batch.header.author
             try:
-                await self._check_batch(link, batch)
+                if link in self._outbox.links():  # else it was banned, or comes again and sends it again
+                    await self._check_batch(link, batch)
             finally:
                 self._checking.discard(digest)
+                self._checking_of[author] -= 1
+                if not self._checking_of[author]:
+                    del self._checking_of[author]
 
     async def _check_batch(self, link: int, batch: Batch, certified: bool = False) -> bool:
         header, body = batch.header, batch.body

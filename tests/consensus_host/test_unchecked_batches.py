@@ -18,7 +18,7 @@ from consensus.guard import Guard
 from consensus.inputs import BatchReceived, Input
 from consensus.validators import ValidatorSet
 from prsm_node.consensus_host.batch_store import BatchStore
-from prsm_node.consensus_host.inbound import Inbound
+from prsm_node.consensus_host.inbound import BATCHES_OF_ONE, Inbound
 from prsm_node.consensus_host.recovery import Recovered, restore_lanes
 from prsm_node.ledger.transactions import Transaction
 from prsm_node.wire.payloads import Batch
@@ -77,8 +77,13 @@ class LaneHost:
 
 
 class Faults:
+    """Who is at fault more than twice is banned."""
+
     def __init__(self) -> None:
         self.names: list[str] = []
+
+    def links(self) -> list[int]:
+        return [LINK] if len(self.names) < 3 else []
 
     def checked(self, link: int, signatures: int) -> None:
         """Nothing is charged here."""
@@ -106,6 +111,22 @@ async def test_a_batch_that_sync_stored_is_acknowledged_only_after_its_check(
     assert bodies.checks == 1
     assert host.acknowledged == ([batch_digest(HEADER)] if good else [])
     assert faults.names == ([] if good else ["batch.body: signature"])
+
+
+async def test_one_authors_batches_keep_out_no_others_and_go_unchecked_once_it_is_banned() -> None:
+    """Two at each place of its lane, of whatever body, cost it a signature, and us the check of a body."""
+    store, host, bodies, faults = BatchStore(), LaneHost(), CountingBodies(good=False), Faults()
+    inbound = Inbound(cast(Any, host), store, cast(Any, bodies), cast(Any, faults), lambda _: True)
+    made = [str(number).encode() for number in range(3 * BATCHES_OF_ONE)]
+    flood = [Batch(BatchHeader(AUTHOR, 1, EMPTY_LANE, sha256(body).digest()), body) for body in made]
+    inbound.on_batches(LINK, flood)
+    assert inbound.counters["batches_dropped"] == 2 * BATCHES_OF_ONE
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(inbound.run)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert bodies.checks == 3
+    assert not inbound._checking_of
 
 
 def test_a_restart_gives_the_lanes_only_what_was_checked() -> None:
