@@ -106,6 +106,8 @@ class Machines(Data, frozen=True):
 
     twins: Probability = 0.0
     """The share of seeds in which as many validators as may be faulty run twice, on two machines each."""
+    liars: Probability = 0.0
+    """The share in which they run once, and what they say is altered or held back on its way out."""
     disk_every_ms: Ms = 0
     disk_for_ms: Ms = 1_500
     """For so long at most a disk is full or fails; then it is as it should be."""

@@ -23,6 +23,15 @@ ENTRIES_MAX = 200_000
 """Ten times what a minute of the largest cluster records."""
 LEAP_MS_MAX = 365 * 24 * 3_600_000
 
+DAEMON_ACTORS: tuple[Actor, ...] = (
+    "double_voter",
+    "equivocating_proposer",
+    "selective_sender",
+    "twins",
+    "withholder",
+)
+"""What a whole daemon may be."""
+
 At = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
 Off = Annotated[int, msgspec.Meta(ge=-LEAP_MS_MAX, le=LEAP_MS_MAX)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=61)]
@@ -281,8 +290,8 @@ def schedule_from(text: str) -> Schedule:
     validated(schedule.scenario)
     if not schedule.daemons and any(isinstance(entry, MachineFault) for entry in schedule.entries):
         raise ValueError("entries name a disk or a leap, which befall whole daemons; daemons is false")
-    if schedule.daemons and any(one.actor != "twins" for one in schedule.faulty):
-        raise ValueError("faulty names an actor that is for replicas; whole daemons are twins or honest")
+    if schedule.daemons and any(one.actor not in DAEMON_ACTORS for one in schedule.faulty):
+        raise ValueError(f"faulty names an actor that is for replicas; of daemons there are {DAEMON_ACTORS}")
     numbers = [one.who for one in schedule.faulty]
     if len(set(numbers)) < len(numbers) or max(numbers, default=0) >= len(schedule.powers):
         raise ValueError("faulty names a validator twice, or one that powers lacks")

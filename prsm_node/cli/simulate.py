@@ -80,7 +80,7 @@ def run(
 
     With --daemons each validator is the whole daemon with its ledger and disk; clients pay through it, and
     what they were told must stay true. Disks fill up and fail, clocks leap by days, and the faulty run their
-    validators twice. Four of them if --nodes does not say.
+    validators twice or have what they say altered on its way. Four of them if --nodes does not say.
     """
     given = {"--nodes": nodes, "--seed": seed, "--seeds": seeds, "--scenario": scenario}
     _check(given, replay, diagram)

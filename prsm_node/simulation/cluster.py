@@ -22,6 +22,7 @@ from prsm_node.ledger.parameters import Parameters
 from prsm_node.node import Node
 from prsm_node.simulation.clients import Clients, balances
 from prsm_node.simulation.future import Future
+from prsm_node.simulation.liars import CONVICTED, LIARS
 from prsm_node.simulation.machine import START_MS, World
 from prsm_node.simulation.machine_faults import MachineFaults
 from prsm_node.simulation.pipe import Watch
@@ -77,21 +78,28 @@ class Cluster:
             Parameters(heartbeat_ms=HEARTBEAT_MS),
         )
         self.faults = MachineFaults(self, schedule)
-        twice = [one.who for one in schedule.faulty]
+        twice = [one.who for one in schedule.faulty if one.actor == "twins"]
+        lying = {one.who: one.actor for one in schedule.faulty if one.actor != "twins"}
         checked = {who: chance.happens(("checked", who), CHECKED) for who in twice}
         kept_apart = _kept_apart(schedule.scenario)
         self.names = {key.public: f"n{number}" for number, key in enumerate(validators)}
         """Of validators, by key."""
         self.promises = Promises(
             self.names,
-            [validators[who].public for who in twice if kept_apart or not checked[who]],
+            [
+                *(validators[who].public for who in twice if kept_apart or not checked[who]),
+                *(validators[who].public for who, actor in lying.items() if actor in CONVICTED),
+            ],
             self.faults.reached,
         )
         world = World(seed, chance, self.future, self.network)
         who_runs = [*range(len(validators)), *twice]
         node_keys = [_key(b"node", seed, number) for number in range(len(who_runs))]
         places = [str(address_of(number, key.public)) for number, key in enumerate(node_keys)]
-        self.faulty = tuple(f"n{who} runs twice{', checked' * checked[who]}" for who in twice)
+        self.faulty = (
+            *(f"n{who} runs twice{', checked' * checked[who]}" for who in twice),
+            *(f"n{who} {LIARS[actor].__name__}" for who, actor in lying.items()),
+        )
         self.all = [
             Process(
                 self,
@@ -101,8 +109,9 @@ class Cluster:
                 _config(number, places),
                 (node_keys[number], validators[who]),
                 name=f"n{who}" if number < len(validators) else f"n{who}'",
-                honest=who not in twice,
+                honest=who not in twice and who not in lying,
                 checked=checked.get(who, True),
+                lies=LIARS.get(lying.get(who, "twins")),
             )
             for number, who in enumerate(who_runs)
         ]
@@ -110,6 +119,7 @@ class Cluster:
         latest_ms = schedule.scenario.faults_ms / 2
         self._second_ms = [chance.between(("second", who), 0, latest_ms) for who in twice]
         self.seen["twice"] = len(twice)
+        self.seen["lying"] = len(lying)
         self.seen["checked"] = sum(checked.values())
 
     def _home(self, folder: Path, number: int) -> Home:

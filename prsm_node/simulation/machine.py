@@ -16,6 +16,7 @@ from prsm_node.network.addresses import Address
 from prsm_node.network.transport import Transport
 from prsm_node.simulation.disk import MachineDisk, SimulatedWriter
 from prsm_node.simulation.future import Future
+from prsm_node.simulation.liars import Liar
 from prsm_node.simulation.wires import MemoryTransport, Wires
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.history import ReadBody
@@ -54,7 +55,7 @@ class World:
 
 class SimulatedMachine(Machine):
     """Of one run of a process (pipe.Side). `step` is called before each act on the world, `failed` when the
-    disk refuses a write to the journal."""
+    disk refuses a write to the journal; a `liar` speaks for it."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class SimulatedMachine(Machine):
         clock_off_ms: Callable[[], int],
         step: Callable[[], None],
         failed: Callable[[], None],
+        liar: Liar | None = None,
     ) -> None:
         self.number = number
         self.dead = False
@@ -75,6 +77,7 @@ class SimulatedMachine(Machine):
         self._address = address
         self._clock_off_ms = clock_off_ms
         self._failed = failed
+        self._liar = liar
         self._random = Random(sha256(b"machine %d %d %d" % (world.seed, number, run)).digest())
         self._refused_before = disk.refused
         self._writer: SimulatedWriter | None = None
@@ -122,7 +125,10 @@ class SimulatedMachine(Machine):
 
     def transport(self, seed: bytes, links_max: int, stall_s: float) -> Transport:
         assert self._address.node_key is not None, "a daemon's address names it"
-        self._transport = MemoryTransport(self._world.wires, self, self._address.node_key, self._address)
+        alters = self._liar.to if self._liar is not None else None
+        self._transport = MemoryTransport(
+            self._world.wires, self, self._address.node_key, self._address, alters
+        )
         return self._transport
 
     async def offload(self, work: Callable[[], T]) -> T:

@@ -16,6 +16,7 @@ from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.node import Node
 from prsm_node.node_view import RunningNode
 from prsm_node.simulation.disk import MachineDisk
+from prsm_node.simulation.liars import Liar
 from prsm_node.simulation.machine import SimulatedMachine, World
 from prsm_node.simulation.promises import LOUD
 from prsm_node.simulation.twin import UncheckedNode
@@ -35,8 +36,9 @@ LOUD_MS = 1_000.0
 class Process:
     """Args:
     keys: the node's and the validator's.
-    honest: whether no other process has its validator's key.
+    honest: whether it says what the daemon says, and no other process has its validator's key.
     checked: whether it looks for a twin before it votes, as it should.
+    lies: who speaks for it, if somebody does.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Process:
         name: str,
         honest: bool,
         checked: bool,
+        lies: type[Liar] | None = None,
     ) -> None:
         self.number, self.name = number, name
         self.honest = honest
@@ -67,6 +70,11 @@ class Process:
         self._cluster, self._world = cluster, world
         self._make = Node if checked else UncheckedNode
         self._home, self._config, self._keys = home, config, keys
+        self._liar = (
+            lies(number, cluster.genesis.hash, keys, world.chance, self._counted)
+            if lies is not None
+            else None
+        )
         self._address = address_of(number, keys[0].public)
         self._runs = 0
         self._machine: SimulatedMachine | None = None
@@ -139,6 +147,7 @@ class Process:
             lambda: self.clock_off_ms,
             self.step,
             lambda: self._world.future.at(LOUD_MS, lambda: self._heard(machine)),
+            self._liar,
         )
         self._cluster.record("start", self, f"run {self._runs}")
         self._cluster.seen["start again"] += self._runs > 1
@@ -152,6 +161,9 @@ class Process:
                 self._gave_up(machine, error)
         finally:
             ended.set()
+
+    def _counted(self, what: str) -> None:
+        self._cluster.seen[what] += 1
 
     def _heard(self, machine: SimulatedMachine) -> None:
         """A write to the journal of this run failed a while ago."""

@@ -1,34 +1,41 @@
 """What befalls whole daemons, drawn from a seed: what befalls replicas too, and what only machines know.
 
 Faulty is here who runs twice (Twins, arXiv:2004.10617): the real daemon on two machines with one validator
-key, each with a home of its own, so that no guard keeps the two from signing against each other. All else
-that a faulty validator may do, the pure simulation's actors do.
+key, each with a home of its own, so that no guard keeps the two from signing against each other; or a daemon
+whose frames are altered on their way out (liars.py). All else that a faulty validator may do, the pure
+simulation's actors do.
 """
 
 from random import Random
 
 from msgspec.structs import replace
 
-from consensus.simulation.scenario import Rings, Scenario
+from consensus.simulation.scenario import Actor, Rings, Scenario
 from consensus.simulation.schedule import BadDisk, Leap, MachineFault, Schedule, leap_ms, schedule_of
+from prsm_node.simulation.liars import LIARS
 
 NODES = 4
 ROOM_BYTES_MAX = 256 * 1024
 
 
 def drawn(scenario: Scenario, seed: int, nodes: int | None = None) -> Schedule:
-    """Draw who runs twice and what befalls the daemons. A scenario's actors stay out but for that."""
-    twins = Random(f"twins {seed}").random() < scenario.machines.twins
+    """Draw who is faulty and what befalls the daemons. A scenario's actors stay out but for that."""
+    faulty, machines = Random(f"twins {seed}").random(), scenario.machines
+    actors: tuple[Actor, ...] = ()
+    if faulty < machines.twins:
+        actors = ("twins",)
+    elif faulty < machines.twins + machines.liars:
+        actors = tuple(LIARS)
     befallen = replace(
         scenario,
-        actors=("twins",) if twins else (),
+        actors=actors,
         rings=Rings(),
         clocks=replace(scenario.clocks, leap_every_ms=0),  # the clock of one machine leaps, below
     )
     common = schedule_of(befallen, seed, nodes or NODES)
     found: list[MachineFault] = [*_bad_disks(common), *_leaps(common)]
-    machines = sorted(found, key=lambda fault: fault.at_ms)
-    return replace(common, entries=(*common.entries, *machines), daemons=True)
+    found.sort(key=lambda fault: fault.at_ms)
+    return replace(common, entries=(*common.entries, *found), daemons=True)
 
 
 def _bad_disks(common: Schedule) -> list[BadDisk]:

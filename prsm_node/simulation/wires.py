@@ -64,13 +64,20 @@ class MemoryStream:
     def __init__(self, own: "MemoryTransport", peer: "MemoryTransport", sends: Pipe, takes: Pipe) -> None:
         self.node_key = peer.node_key
         self.read = takes.read
-        self.write = sends.write
+        self._alter = own.alters(peer.number) if own.alters is not None else None
         self._own, self._peer, self._sends, self._takes = own, peer, sends, takes
         own.streams[self] = None
 
     @property
     def address(self) -> str:
         return self._peer.address.transport if self in self._own.streams else ""
+
+    async def write(self, data: bytes) -> None:
+        """Return when the machine has taken the bytes, or what leaves instead of them. Raise Broken."""
+        if self._alter is not None:
+            data = self._alter(data)
+        if data:
+            await self._sends.write(data)
 
     async def drop(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -89,9 +96,17 @@ class MemoryStream:
 
 
 class MemoryTransport:
-    """One process' hold on the network (network.transport.Transport)."""
+    """One process' hold on the network (network.transport.Transport). `alters` is asked, for the number of a
+    process, what leaves on a stream to it instead of what its daemon writes."""
 
-    def __init__(self, wires: Wires, side: Side, node_key: bytes, address: Address) -> None:
+    def __init__(
+        self,
+        wires: Wires,
+        side: Side,
+        node_key: bytes,
+        address: Address,
+        alters: Callable[[int], Callable[[bytes], bytes]] | None = None,
+    ) -> None:
         self.faults: Counter[str] = Counter()
         self.blame: Callable[[bytes, str], None] = lambda key, reason: None
         self.refuses: Callable[[bytes], bool] = lambda key: False
@@ -99,6 +114,8 @@ class MemoryTransport:
         self.streams: dict[MemoryStream, None] = {}
         self.node_key = node_key
         self.address = address
+        self.number = side.number
+        self.alters = alters
         self._wires, self._side = wires, side
         self._inbound, self._accepted = trio.open_memory_channel[MemoryStream](1_024)
         self._handler: Callable[[Stream], Awaitable[None]] | None = None

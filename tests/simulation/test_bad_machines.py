@@ -1,4 +1,4 @@
-"""Validators that run twice and disks that refuse: whole daemons keep every promise, and slips are found."""
+"""Faulty validators and disks that refuse: whole daemons keep every promise, and slips are found."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,12 +10,15 @@ from consensus.simulation.schedule import Leap, schedule_from, text_of
 from prsm_node.cli.simulate import load, shipped
 from prsm_node.ledger.roster import Roster
 from prsm_node.simulation.disk import SimulatedWriter, UnsureFile
+from prsm_node.simulation.liars import CONVICTED
+from prsm_node.simulation.liars import LIARS as ALTERED
 from prsm_node.simulation.promises import JAILED, LOUD
 from prsm_node.simulation.run import play
 from prsm_node.simulation.schedule import drawn
 from prsm_node.storage.journal_writer import Work
 
 TWINS = replace(load("twins"), faults_ms=3_000)
+LIARS = replace(load("liars"), faults_ms=3_000)
 BAD_DISKS = replace(load("bad_disks"), faults_ms=4_000)
 CHECKED_SEED = 2
 
@@ -25,6 +28,22 @@ def test_who_runs_twice_without_a_look_is_convicted_and_nobody_else() -> None:
     assert verdict.violation is None
     assert verdict.faulty == ("n0 runs twice",)
     assert verdict.probes["recovery: a convict leaves the set"] == 1
+
+
+def test_who_says_other_than_its_daemon_is_convicted_if_it_signed_twice_and_else_nobody() -> None:
+    met: set[str] = set()
+    for seed in range(16):
+        schedule = drawn(LIARS, seed)
+        actor = schedule.faulty[0].actor
+        if actor in met:
+            continue
+        met.add(actor)
+        verdict = play(schedule).verdict
+        assert verdict.violation is None, f"seed {seed}"
+        assert verdict.probes["recovery: a convict leaves the set"] == (actor in CONVICTED)
+        did = "altered" if actor in CONVICTED else "held back"
+        assert verdict.probes[f"faulty: what it says is {did}"]
+    assert met == set(ALTERED)
 
 
 def test_two_who_look_for_each_other_sign_nothing_against_each_other() -> None:

@@ -130,7 +130,7 @@ def test_a_schedule_for_daemons_is_not_replayed_by_replicas_nor_the_other_way(
     assert "leave --daemons out" in capsys.readouterr().err
     path.write_text(text_of(replace(whole, faulty=(Faulty(0, "silent"),))))
     assert run(["simulate", "--daemons", "--replay", str(path)]) == 1
-    assert "whole daemons are twins or honest" in capsys.readouterr().err
+    assert "an actor that is for replicas" in capsys.readouterr().err
     path.write_text(text_of(whole))
     assert run(["simulate", "--daemons", "--replay", str(path), "--steps", "5"]) == 1
     assert "--steps is for replicas" in capsys.readouterr().err
