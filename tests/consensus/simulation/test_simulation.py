@@ -1,5 +1,6 @@
 """Clusters under attack keep every promise, and one seed is one history."""
 
+from functools import partial
 from hashlib import sha256
 
 import pytest
@@ -14,6 +15,7 @@ from consensus.simulation.run import play, simulate
 from consensus.simulation.scenario import Links, Rings, validated
 from consensus.simulation.schedule import Crash, Jump, Schedule, Unusual, schedule_of
 from consensus.simulation.timeline import lines
+from consensus.simulation.validator import Validator
 from consensus.votes import NIL, Vote
 from prsm_node.cli.simulate import load, shipped
 from prsm_node.consensus_host import proposal_store
@@ -169,6 +171,34 @@ def test_a_disk_keeps_the_blocks_that_were_voted_for_and_none_that_was_only_hear
     one.crash()
     one.start()
     assert list(one.proposals) == voted
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_block_whose_proposer_is_gone_is_had_from_the_disks_of_those_who_voted_for_it(
+    kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All who are honest lock on it and end at once. Were it on no disk, its height would stay open."""
+    if not kept:
+        monkeypatch.setattr(Validator, "_keep_voted", lambda self, vote: None)
+    cluster = Cluster(Chance(1), actors={0: ACTORS["leapfrogger"]}).start()
+    gone, honest = cluster.all[0], cluster.honest
+    for body in range(1, 40):
+        cluster.at(50 * body, partial(cluster.seal, body % 3 + 1, body))
+
+    def locked(on: CheckedProposal) -> bool:
+        return all(
+            v.guard.locked_value == block_digest(on.block) and len(v.blocks) < on.height for v in honest
+        )
+
+    while not any(locked(theirs) for theirs in honest[0].proposals.values() if theirs.proposer == gone.key):
+        cluster.run(1)
+    height = len(honest[0].blocks)
+    for validator in (gone, *honest):
+        validator.crash()
+    for validator in honest:
+        validator.start()
+    cluster.run(10_000)
+    assert all((len(validator.blocks) > height + 2) == kept for validator in honest)
 
 
 def test_a_simulated_process_remembers_as_many_proposals_as_a_daemon() -> None:
