@@ -158,6 +158,12 @@ def _wanted_again(kept: dict[bytes, KeptProposal], guard: Guard) -> list[int]:
 async def _execute_known(decisions: dict[int, KeptDecision], executor: Executor) -> None:
     """Execute what is decided and at hand; a decision whose batches never came is asked of peers again."""
     while (decision := decisions.get(executor.mark.height + 1)) is not None:
+        if decision.block.parent != executor.mark.digest:
+            raise StorageError(
+                f"the journal goes on with a block {decision.block.height} of another chain than the state; "
+                "one of the two is of another network or home: put back the one that belongs here, or remove "
+                "both and sync anew with another validator key"
+            )
         batches = executor.gathered(decision.block)
         if batches is None:
             return

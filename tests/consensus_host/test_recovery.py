@@ -80,6 +80,22 @@ async def test_a_journal_that_begins_above_the_state_is_a_sentence_and_one_below
     journal.close()
 
 
+async def test_a_journal_of_another_network_is_a_sentence_and_none_of_it_is_executed(tmp_path: Path) -> None:
+    """Of the same accounts, so that its first block names the very root that this genesis has."""
+    keys = [SigningKey.from_seed(bytes([n]) * 32) for n in range(4)]
+    members = [(k.public, 1, f"n{i}") for i, k in enumerate(keys)]
+    made, rival = (genesis(name, genesis_time_ms(6), members, []) for name in ("made", "rival"))
+    home = Home(tmp_path)
+    await ChainMaker(home, made, keys).make([None] * 6)
+    journal = Journal.open(home.journal)
+    state = State.open(tmp_path / "again", rival, lambda position: b"")
+    with pytest.raises(StorageError, match=r"goes on with a block 1 of another chain.*put back"):
+        await recover(journal, journal.begin, BatchStore(), opened(state, journal, rival))
+    assert state.height == 0
+    state.close()
+    journal.close()
+
+
 def test_what_another_key_signed_in_this_home_is_nothing_that_ours_signed() -> None:
     """Its guard would let ours vote before a quorum said what it signed elsewhere, its lock forgotten."""
     checks, batches = Checks(NETWORK), BatchStore()
