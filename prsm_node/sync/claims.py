@@ -74,7 +74,8 @@ class Claims:
     def note_pruned(self, link: int, first: int) -> None:
         up = self._chain.heights()
         self._first = {known: height for known, height in self._first.items() if known in up}
-        self._first[link] = first
+        # It only grows, or a liar that takes it back would be asked again and again.
+        self._first[link] = max(first, self._first.get(link, 0))
         need = self._chain.executed_height() + 1
         if not self.who(need) and (now := trio.current_time()) - self._told_at >= TOLD_EVERY_S:
             self._told_at = now

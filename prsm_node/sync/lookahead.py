@@ -196,6 +196,8 @@ class Lookahead:
         except UNREADABLE:
             raise Lie("sync.unreadable") from None
         if isinstance(synced, Pruned):
+            if synced.first <= mine.next:
+                raise Lie("sync.height")  # it says that it has what it was asked for
             self._pruned(link, synced.first)
             return []
         if not 0 < len(synced) <= mine.end - mine.next:

@@ -10,7 +10,7 @@ import trio.testing
 from msgspec.structs import replace
 
 from consensus.dissemination.batches import EMPTY_LANE
-from prsm_node.consensus_host.answers import SyncedBlock
+from prsm_node.consensus_host.answers import Pruned, SyncedBlock
 from prsm_node.consensus_host.outbox import Refusal
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.network.scores import COST, COST_OTHER
@@ -187,6 +187,24 @@ async def test_a_lone_peer_that_is_over_budget_at_first_is_waited_for_and_not_bl
     assert not peers.faults
     assert len(peers.asked) < 40
     assert sync.target == BLOCKS, "its word still counts"
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+async def test_who_says_at_every_question_that_it_pruned_the_block_holds_up_nobody(
+    beyond: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def pruned(wanted: Wanted) -> bytes | Refusal:
+        assert isinstance(wanted, BlocksWanted)
+        await trio.sleep(0.001)
+        return msgspec.msgpack.encode(Pruned(wanted.from_height + beyond))
+
+    peers = Peers({1: pruned, HONEST: serves(CHAIN)})
+    chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, BLOCKS))
+    await synced(chain, peers, BLOCKS)
+    follows(chain, CHAIN)
+    asked = sum(link == 1 for link, _ in peers.asked)
+    assert asked <= 10, "it is the quickest, and would be asked for ever"
+    assert HONEST not in peers.blamed()
 
 
 async def test_several_honest_peers_share_the_work(autojump_clock: trio.testing.MockClock) -> None:
