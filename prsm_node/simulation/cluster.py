@@ -178,7 +178,9 @@ class Cluster:
             self.seen[f"evidence of {fields['kind']}"] += 1
         level, _, what = event.partition(" ")
         if self.trace is not None and level != "debug":
-            told = " ".join(f"{key}={value}" for key, value in fields.items())
+            told = " ".join(f"{field}={value}" for field, value in fields.items())
+            for key, validator in self.names.items():
+                told = told.replace(key.hex(), validator)
             self._show(level, name, f"{what} {told}".replace(self._place, ""))
 
     def violate(self, violation: Violation, cause: BaseException | None = None) -> None:
