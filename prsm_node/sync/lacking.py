@@ -53,13 +53,15 @@ class LackingBodies:
             found = await self._sources.get(
                 BlocksWanted(block.height, count),
                 lambda: self._claims.who(block.height),
-                lambda link, answer: (link, self._bodies_of(block, answer)),
+                lambda link, answer: (link, self._bodies_of(block, link, answer)),
                 count * RANGE_BYTES_GUESS,
                 besides,
             )
             if found is None:
                 return
             link, synced = found
+            if not synced:
+                continue  # it keeps no block so old, and is asked no more for those
             if synced[0].left:
                 try:
                     first = await self._whole(synced[0])
@@ -84,21 +86,29 @@ class LackingBodies:
         made = await whole(item, stood, self._sources, lambda: self._claims.who(block.height))
         return item if made is None else made
 
-    def _bodies_of(self, block: Block, answer: bytes) -> tuple[SyncedBlock, ...]:
-        """Raise Lie. Who leaves batches out lies too: else the quickest could keep us from asking others."""
+    def _bodies_of(self, block: Block, link: int, answer: bytes) -> tuple[SyncedBlock, ...]:
+        """Return what a peer gives, nothing where it pruned that. Raise Lie. Who leaves batches out lies too:
+        else the quickest could keep us from asking others."""
         synced = _bodies_of(block, answer)
+        if isinstance(synced, Pruned):
+            self._claims.note_pruned(link, synced.first)
+            return ()
         if self._chain.executed_height() == block.height - 1 and not synced[0].left:
             complete(block, synced[0].batches, self._chain.executed_tip)
         return synced
 
 
-def _bodies_of(block: Block, answer: bytes) -> tuple[SyncedBlock, ...]:
-    """Return blocks with their batches, the first being this one. Raise Lie."""
+def _bodies_of(block: Block, answer: bytes) -> tuple[SyncedBlock, ...] | Pruned:
+    """Return blocks with their batches, the first being this one, or that it is pruned. Raise Lie."""
     try:
         synced = decode_blocks(answer)
     except UNREADABLE:
         raise Lie("sync.unreadable") from None
-    if isinstance(synced, Pruned) or not synced or synced[0].committed.block != block:
+    if isinstance(synced, Pruned):
+        if synced.first <= block.height:
+            raise Lie("sync.height")  # it says that it has what it was asked for
+        return synced
+    if not synced or synced[0].committed.block != block:
         raise Lie("sync.batch")
     if not all(fixed(item.committed.block, item.batches) for item in synced):
         raise Lie("sync.batch")

@@ -412,6 +412,26 @@ async def test_who_shows_a_decided_block_without_its_batches_lies_and_the_next_i
     assert set(peers.faults) == {(1, "sync.batch")}
 
 
+@pytest.mark.parametrize(("first", "blamed"), [(4, set[int]()), (3, {1})])
+async def test_who_pruned_what_a_decided_block_lacks_is_no_liar_and_the_next_is_asked(
+    first: int, blamed: set[int], autojump_clock: trio.testing.MockClock
+) -> None:
+    """A node that was paused asks all for what they have pruned, again and again."""
+    pruned = gives(msgspec.msgpack.encode(Pruned(first)), after_s=0.001)
+    peers = Peers({1: pruned, HONEST: serves(CHAIN, after_s=0.1)})
+    chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, 3))
+    chain.taken = [item.committed for item in CHAIN.items[:3]]
+    chain._done = 2
+    sync = BlockSync(chain, peers)
+    with trio.move_on_after(5.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sync.run)
+            sync.lack(CHAIN.block(3))
+            await trio.sleep_forever()
+    assert CHAIN.items[2].batches[0] in chain.kept
+    assert set(peers.blamed()) == blamed
+
+
 async def test_what_a_decided_block_lacks_comes_although_this_node_is_far_behind(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
