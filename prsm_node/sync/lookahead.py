@@ -173,6 +173,7 @@ class Lookahead:
                     lambda link, answer: self._judged(link, answer, mine),
                     int(count * self._block_bytes),
                     mine.besides,
+                    lambda found: not found or mine.next + len(found) >= mine.end,
                 )
                 if found is None:
                     for link in self._who(begin):

@@ -114,14 +114,16 @@ class Sources:
         judge: Callable[[int, bytes], T],
         bytes_expected: int,
         besides: Collection[int] = (),
+        is_all: Callable[[T], bool] = lambda result: True,
     ) -> T | None:
         """Return what `judge` makes of the first answer that it accepts; None where none of `who` gives one.
 
         `who` names the links whose peers may have it, best first, and is asked again before each question;
         links in `besides` are not asked. `judge` raises Lie, which costs that peer its score, and the next is
-        asked. `bytes_expected` is a guess from which deadlines follow. Cancelling forgets the questions.
+        asked. `bytes_expected` is a guess from which deadlines follow. `is_all` says whether a result is all
+        that was asked for: who is quick with little is not quick. Cancelling forgets the questions.
         """
-        race = _Race(set(besides), judge)
+        race = _Race(set(besides), judge, is_all)
         async with trio.open_nursery() as nursery:
             while not race.won:
                 link = self._choose(who(), race.asked, bytes_expected)
@@ -154,14 +156,17 @@ class Sources:
                 return
             taken_s = max(trio.current_time() - began, 1e-6)
             source.bytes_in += len(answer)
-            rate = max(len(answer), bytes_expected) / taken_s
-            source.rate = rate if source.rate is None else source.rate + RATE_WEIGHT * (rate - source.rate)
+            brought = max(len(answer), bytes_expected)
             if not race.won:
                 try:
-                    race.win(race.judge(link, answer))
+                    race.win(result := race.judge(link, answer))
                     source.failed = 0
+                    if not race.is_all(result):
+                        brought = len(answer)
                 except Lie as lie:
                     self.lied(link, lie.reason)
+            rate = brought / taken_s
+            source.rate = rate if source.rate is None else source.rate + RATE_WEIGHT * (rate - source.rate)
         finally:
             source.open -= 1
             race.open -= 1
@@ -215,10 +220,12 @@ class Sources:
 class _Race(Generic[T]):
     """One piece on its way."""
 
-    def __init__(self, asked: set[int], judge: Callable[[int, bytes], T]) -> None:
+    def __init__(
+        self, asked: set[int], judge: Callable[[int, bytes], T], is_all: Callable[[T], bool]
+    ) -> None:
         self.asked = asked
         """Who is asked, or need not be asked again."""
-        self.judge = judge
+        self.judge, self.is_all = judge, is_all
         self.open = 0
         self.won = False
         self.result: T | None = None

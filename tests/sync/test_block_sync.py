@@ -207,6 +207,22 @@ async def test_who_says_at_every_question_that_it_pruned_the_block_holds_up_nobo
     assert HONEST not in peers.blamed()
 
 
+async def test_who_is_quick_with_a_block_at_a_time_is_not_asked_for_all(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    serving = serves(CHAIN, after_s=0.001)
+
+    async def one(wanted: Wanted) -> bytes | Refusal:
+        assert isinstance(wanted, BlocksWanted)
+        return await serving(replace(wanted, count=1))
+
+    peers = Peers({1: one, HONEST: serves(CHAIN, after_s=0.05)})
+    chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, BLOCKS))
+    await synced(chain, peers, BLOCKS)
+    follows(chain, CHAIN)
+    assert sum(link == 1 for link, _ in peers.asked) <= BLOCKS // 8
+
+
 async def test_several_honest_peers_share_the_work(autojump_clock: trio.testing.MockClock) -> None:
     peers = Peers({link: serves(CHAIN, after_s=0.05) for link in (1, 2, 3, 4)})
     chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, BLOCKS))
