@@ -29,8 +29,9 @@ from prsm_node.sync.large_blocks import whole
 from prsm_node.sync.lookahead import Arrived, Lookahead
 from prsm_node.sync.progress import Progress, SyncProgress
 from prsm_node.sync.sources import Lie, Peers, Sources
-from prsm_node.sync.trusted_path import OffTheWay
+from prsm_node.sync.trusted_path import OffTheWay, TrustedPath
 from prsm_node.unreadable import UNREADABLE
+from prsm_node.wire.payloads import HeadersWanted
 
 log = structlog.get_logger("sync")
 
@@ -185,7 +186,11 @@ class BlockSync:
                 return True
             self._begin(HEADERS)
             led = await self.sources.get(
-                wanted, partial(self._claims.who, wanted.height), self._headers, wanted.count * HEADER_BYTES
+                wanted,
+                partial(self._claims.who, wanted.height),
+                self._headers,
+                wanted.count * HEADER_BYTES,
+                is_all=partial(_walked, path, wanted),
             )
             if led is None:
                 if (
@@ -315,3 +320,8 @@ class BlockSync:
                     seconds_left=None if at.seconds_left is None else round(at.seconds_left),
                     peers=at.peers,
                 )
+
+
+def _walked(path: TrustedPath, wanted: HeadersWanted, led: bool) -> bool:
+    """Whether an answer led as far down as was asked."""
+    return path.at <= wanted.height - wanted.count

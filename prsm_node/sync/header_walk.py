@@ -61,7 +61,13 @@ class HeaderWalk:
             return tuple(ancestors(headers, height, expected, self._height))
 
         wanted = HeadersWanted(height, count)
-        headers = await self._sources.get(wanted, self._outbox.links, judge, HEADER_BYTES_EXPECTED * count)
+        headers = await self._sources.get(
+            wanted,
+            self._outbox.links,
+            judge,
+            HEADER_BYTES_EXPECTED * count,
+            is_all=lambda found: len(found) == count,
+        )
         if headers is None:
             return False
         if self.top is None:

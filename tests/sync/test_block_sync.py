@@ -351,6 +351,20 @@ async def test_a_node_whose_own_blocks_are_a_rivals_says_so_again_and_again_and_
     assert len(chain.taken) == 80
 
 
+async def test_who_shows_the_way_a_header_at_a_time_is_not_asked_for_all_of_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    serving = serves(CHAIN, after_s=0.001)
+
+    async def one(wanted: Wanted) -> bytes | Refusal:
+        return await serving(replace(wanted, count=1) if isinstance(wanted, HeadersWanted) else wanted)
+
+    peers = Peers({1: one, HONEST: serves(CHAIN, after_s=0.05)})
+    chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, BLOCKS), trusted=BLOCKS)
+    await synced(chain, peers, BLOCKS)
+    assert sum(link == 1 and isinstance(asked, HeadersWanted) for link, asked in peers.asked) <= 10
+
+
 async def test_among_rivals_the_way_to_the_trusted_block_is_found_and_followed(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
