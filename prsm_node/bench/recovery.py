@@ -43,7 +43,7 @@ the same one each time."""
 PAYERS: Final = 8
 """Senders have lanes: of some, the author is the one that is stopped."""
 SECONDS_MIN: Final = 60.0
-"""Time for two kills, two cuts and some ten lone transfers of either kind."""
+"""Time for three kills, two cuts and some ten lone transfers with all and with one stopped."""
 
 
 def recovery(validators: int, samples: int, seconds: float | None) -> dict[str, Metric]:
