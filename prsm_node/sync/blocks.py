@@ -274,7 +274,8 @@ class BlockSync:
         """Bring in what a large block came without; None where nobody has it. Raise Lie."""
         block = arrived.block
         stood = {tip.author: following.stood(tip.author) for tip in block.tips}
-        item = await whole(arrived.item, stood, self.sources, lambda: self._claims.who(block.height))
+        who = partial(self._claims.who, block.height)
+        item = await whole(arrived.item, stood, self.sources, who, self._chain.signed)
         return None if item is None else replace(arrived, item=item)
 
     def _from_executed(self) -> Following:

@@ -3,6 +3,8 @@
 A task of its own owns these questions: catching up may be waiting for just that block.
 """
 
+from functools import partial
+
 import trio
 
 from consensus.blocks import Block
@@ -10,7 +12,7 @@ from prsm_node.consensus_host.answers import Pruned, SyncedBlock, decode_blocks
 from prsm_node.sync.chain import Chain
 from prsm_node.sync.claims import Claims
 from prsm_node.sync.following import complete
-from prsm_node.sync.large_blocks import whole
+from prsm_node.sync.large_blocks import fills, whole
 from prsm_node.sync.lookahead import fixed
 from prsm_node.sync.sources import Lie, Sources
 from prsm_node.unreadable import UNREADABLE
@@ -83,7 +85,8 @@ class LackingBodies:
         stood = {tip.author: self._chain.executed_tip(tip.author) for tip in block.tips}
         if self._chain.executed_height() != block.height - 1:
             return item
-        made = await whole(item, stood, self._sources, lambda: self._claims.who(block.height))
+        who = partial(self._claims.who, block.height)
+        made = await whole(item, stood, self._sources, who, self._chain.signed)
         return item if made is None else made
 
     def _bodies_of(self, block: Block, link: int, answer: bytes) -> tuple[SyncedBlock, ...]:
@@ -111,5 +114,7 @@ def _bodies_of(block: Block, answer: bytes) -> tuple[SyncedBlock, ...] | Pruned:
     if not synced or synced[0].committed.block != block:
         raise Lie("sync.batch")
     if not all(fixed(item.committed.block, item.batches) for item in synced):
+        raise Lie("sync.batch")
+    if any(item.left and not fills(item.batches) for item in synced):
         raise Lie("sync.batch")
     return synced

@@ -2,7 +2,8 @@
 
 A block orders up to 32 batches of each lane, of 256 KB each: after a pause of all under full load, 30 MB of
 four lanes. All nodes name a block's batches in one order, from which each part goes on, and each batch names
-the one below it: so any peer may give any part, and a false one is known for it.
+the one below it: so any peer may give any part, and a false one is known for it. A digest does not
+cover its author's signature, which is checked of each part too: else one peer's forgery is another's fault.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -13,11 +14,14 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from consensus.blocks import Block
-from consensus.dissemination.batches import batch_digest
+from consensus.dissemination.batches import BatchHeader, batch_digest
 from prsm_node.consensus_host.answers import BLOCKS_BYTES_MAX, SyncedBlock, decode_batches
 from prsm_node.sync.sources import Lie, Sources
 from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.payloads import Batch, RestWanted
+
+# Half of what an answer holds: the next batch, of 272 KB at most, had no room in it.
+PART_BYTES_MIN = BLOCKS_BYTES_MAX // 2
 
 Stood = Mapping[bytes, bytes]
 """By author: up to which digest each lane that a block orders was ordered before."""
@@ -30,15 +34,26 @@ class _Place(NamedTuple):
     digest: bytes
 
 
+def fills(batches: Iterable[Batch]) -> bool:
+    """Whether these can be all that an answer has room for. Who gives a small block in parts keeps us
+    waiting: each part is a question of its own."""
+    return sum(len(batch.body) for batch in batches) >= PART_BYTES_MIN
+
+
 async def whole(
-    item: SyncedBlock, stood: Stood, sources: Sources, who: Callable[[], Collection[int]]
+    item: SyncedBlock,
+    stood: Stood,
+    sources: Sources,
+    who: Callable[[], Collection[int]],
+    signed: Callable[[BatchHeader], bool],
 ) -> SyncedBlock | None:
     """Return a certified block with all its batches, oldest of a lane first; None where none of `who` gives
-    the rest. Raise Lie where what `item` has is not what the block begins with: its giver's."""
+    the rest. Raise Lie where what `item` has is not what the block begins with: its giver's. `signed` says
+    whether a batch's author signed it, and is asked of the rest alone."""
     block, batches = item.committed.block, item.batches
     place = _behind(block, stood, _Place(-1, b""), batches)
     while place.tip < len(block.tips):
-        judge = partial(_judged, block, stood, place)
+        judge = partial(_judged, block, stood, place, signed)
         wanted = RestWanted(block.height, len(batches))
         found = await sources.get(wanted, who, judge, BLOCKS_BYTES_MAX)
         if found is None:
@@ -50,15 +65,23 @@ async def whole(
 
 
 def _judged(
-    block: Block, stood: Stood, place: _Place, link: int, answer: bytes
+    block: Block,
+    stood: Stood,
+    place: _Place,
+    signed: Callable[[BatchHeader], bool],
+    link: int,
+    answer: bytes,
 ) -> tuple[tuple[Batch, ...], _Place]:
     try:
         rest = decode_batches(answer)
     except UNREADABLE:
         raise Lie("sync.unreadable") from None
-    if not rest:
+    behind = _behind(block, stood, place, rest)
+    if behind.tip < len(block.tips) and not fills(rest):
         raise Lie("sync.batch")
-    return rest, _behind(block, stood, place, rest)
+    if not all(signed(batch.header) for batch in rest):
+        raise Lie("sync.batch")
+    return rest, behind
 
 
 def _behind(block: Block, stood: Stood, place: _Place, batches: Iterable[Batch]) -> _Place:

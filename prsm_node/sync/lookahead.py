@@ -18,6 +18,7 @@ from consensus.blocks import Block, block_digest
 from consensus.dissemination.batches import batch_digest
 from consensus.votes import VoteKind
 from prsm_node.consensus_host.answers import Pruned, SyncedBlock, decode_blocks
+from prsm_node.sync.large_blocks import fills
 from prsm_node.sync.sources import Lie, Sources
 from prsm_node.unreadable import UNREADABLE
 from prsm_node.wire.payloads import BLOCKS_WANTED_MAX, Batch, BlocksWanted
@@ -237,7 +238,7 @@ def judge(item: SyncedBlock, height: int, parent: bytes | None, expected: bytes 
     named = (certificate.kind, certificate.height, certificate.value)
     if named != (VoteKind.PRECOMMIT, height, digest):
         raise Lie("sync.certificate")
-    if not fixed(block, item.batches):
+    if not fixed(block, item.batches) or (item.left and not fills(item.batches)):
         raise Lie("sync.batch")
     return digest
 

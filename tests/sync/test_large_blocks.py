@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from consensus.blocks import Block, Tip
 from consensus.dissemination.batches import EMPTY_LANE, batch_digest
 from prsm_node.consensus_host.answers import BLOCKS_BYTES_MAX, Answers, SyncedBlock
+from prsm_node.consensus_host.checks import Checks
 from prsm_node.consensus_host.outbox import Refusal
 from prsm_node.consensus_host.records import KeptBatch, RecordKind, encode_record
 from prsm_node.network.asking import ANSWER_BYTES_MAX
@@ -24,8 +25,8 @@ from prsm_node.storage.journal_writer import InlineWriter
 from prsm_node.sync.blocks import BlockSync
 from prsm_node.sync.large_blocks import whole
 from prsm_node.sync.sources import Lie, Sources
-from prsm_node.wire.payloads import Batch, Committed, Wanted
-from tests.sync.chains import FIRST_SET, Follower, MadeChain, certified, sealed, set_of
+from prsm_node.wire.payloads import Batch, BlocksWanted, Committed, RestWanted, Wanted
+from tests.sync.chains import FIRST_SET, NETWORK, Follower, MadeChain, certified, sealed, set_of
 from tests.sync.peers import Behaviour, Peers
 
 HEIGHT = 3
@@ -61,6 +62,7 @@ def large_chain() -> MadeChain:
 
 CHAIN = large_chain()
 WHOLE = CHAIN.items[-1]
+SIGNED = Checks(NETWORK).batch
 STOOD = {tip.author: EMPTY_LANE for tip in WHOLE.committed.block.tips}
 
 
@@ -136,11 +138,23 @@ def nothing(batches: tuple[Batch, ...]) -> bytes:
     return msgspec.msgpack.encode(())
 
 
+def another_signature(batches: tuple[Batch, ...]) -> bytes:
+    """A digest does not cover it."""
+    forged = replace(batches[0], header=replace(batches[0].header, signature=bytes(64)))
+    return msgspec.msgpack.encode((forged, *batches[1:]))
+
+
+def one_at_a_time(batches: tuple[Batch, ...]) -> bytes:
+    return msgspec.msgpack.encode(batches[:1])
+
+
 def unreadable(batches: tuple[Batch, ...]) -> bytes:
     return b"\xc0"
 
 
-@pytest.mark.parametrize("lie", [another_body, one_too_many, nothing, unreadable])
+@pytest.mark.parametrize(
+    "lie", [another_body, another_signature, one_at_a_time, one_too_many, nothing, unreadable]
+)
 async def test_who_falsifies_a_part_is_blamed_and_the_rest_comes_from_others(
     lie: Callable[[tuple[Batch, ...]], bytes], answers: Answers, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -149,14 +163,48 @@ async def test_who_falsifies_a_part_is_blamed_and_the_rest_comes_from_others(
 
     peers = Peers({1: answering(answers, lies), HONEST: answering(answers)})
     begun = replace(WHOLE, batches=(), left=1)
-    assert await whole(begun, STOOD, Sources(peers), lambda: [1, HONEST]) == WHOLE
+    assert await whole(begun, STOOD, Sources(peers), lambda: [1, HONEST], SIGNED) == WHOLE
+    assert set(peers.blamed()) == {1}
+
+
+async def test_who_gives_the_first_part_is_not_blamed_for_anothers_rest(
+    answers: Answers, autojump_clock: trio.testing.MockClock
+) -> None:
+    def lies(wanted: Wanted, answer: bytes) -> bytes:
+        return another_signature(msgspec.msgpack.decode(answer, type=tuple[Batch, ...]))
+
+    forged = answering(answers, lies)
+
+    async def gives_rests(wanted: Wanted) -> bytes | Refusal:
+        return await forged(wanted) if isinstance(wanted, RestWanted) else Refusal.ABSENT
+
+    async def slow(wanted: Wanted) -> bytes | Refusal:
+        await trio.sleep(1.0)
+        return await answering(answers)(wanted)
+
+    peers = Peers({1: gives_rests, HONEST: slow})
+    assert (await fetched(peers)).kept == list(WHOLE.batches)
+    assert set(peers.blamed()) == {1}
+
+
+async def test_a_small_block_in_parts_is_its_givers_lie(
+    answers: Answers, autojump_clock: trio.testing.MockClock
+) -> None:
+    def hollow(wanted: Wanted, answer: bytes) -> bytes:
+        if not isinstance(wanted, BlocksWanted):
+            return answer
+        items = msgspec.msgpack.decode(answer, type=tuple[SyncedBlock, ...])
+        return msgspec.msgpack.encode(tuple(replace(item, batches=(), left=1) for item in items))
+
+    peers = Peers({1: answering(answers, hollow), HONEST: answering(answers)})
+    await fetched(peers)
     assert set(peers.blamed()) == {1}
 
 
 async def test_what_begins_otherwise_than_the_block_is_its_givers_lie(answers: Answers) -> None:
     begun = replace(WHOLE, batches=(WHOLE.batches[-1],), left=1)
     with pytest.raises(Lie):
-        await whole(begun, STOOD, Sources(Peers({HONEST: answering(answers)})), lambda: [HONEST])
+        await whole(begun, STOOD, Sources(Peers({HONEST: answering(answers)})), lambda: [HONEST], SIGNED)
 
 
 async def test_a_large_block_that_this_node_decided_is_brought_in_whole(
