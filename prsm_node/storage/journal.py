@@ -165,10 +165,10 @@ class Journal:
             self._salts[0], self._ends[0] = salt, SEGMENT_HEADER.size
             return
         self._segment = numbers[-1]
-        end = find_end(segment_path(self._directory, self._segment), self._salts[self._segment])
-        self._ends[self._segment] = end
-        self._writer.file.resume(self._segment, end)
-        self._durable = (self._segment, end)
+        found = find_end(segment_path(self._directory, self._segment), self._salts[self._segment])
+        self._ends[self._segment] = found.offset
+        self._writer.file.resume(self._segment, found)
+        self._durable = (self._segment, found.offset)
 
     def _new_salt(self) -> int:
         return int.from_bytes(self._entropy(4), "little")

@@ -43,6 +43,16 @@ class Scanned(NamedTuple):
     payload: bytes
     offset: int
     end: int
+    durable: int
+    """How many bytes of its segment were durable when it was queued."""
+
+
+class End(NamedTuple):
+    """Where the last segment's whole records end."""
+
+    offset: int
+    durable: int
+    """Up to where the last of them knows the segment to be on the disk; 0 where none does."""
 
 
 class Corrupt(Exception):
@@ -136,12 +146,12 @@ def scan(file: BinaryIO, salt: int, offset: int, end: int) -> Iterator[Scanned]:
         parsed = _parse_header(file.read(RECORD_HEADER_BYTES), salt, offset)
         if parsed is None:
             raise Corrupt(offset)
-        kind, length, _, crc = parsed
+        kind, length, durable, crc = parsed
         payload = file.read(length)
         after = offset + RECORD_HEADER_BYTES + length
         if len(payload) != length or crc32(payload) != crc or after > end:
             raise Corrupt(offset)
-        yield Scanned(kind, payload, offset, after)
+        yield Scanned(kind, payload, offset, after, durable)
         offset = after
 
 
@@ -156,14 +166,14 @@ def promised_beyond(tail: bytes, salt: int, offset: int) -> bool:
     return False
 
 
-def find_end(path: Path, salt: int) -> int:
+def find_end(path: Path, salt: int) -> End:
     """Return where the last segment's whole records end. Raise StorageError if promised ones are damaged."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        end = SEGMENT_HEADER.size
+        end, durable = SEGMENT_HEADER.size, 0
         try:
             for record in scan(file, salt, end, size):
-                end = record.end
+                end, durable = record.end, record.durable
         except Corrupt:
             file.seek(end)
             if promised_beyond(file.read(), salt, end):
@@ -171,4 +181,4 @@ def find_end(path: Path, salt: int) -> int:
                     f"journal segment {path} is damaged at byte {end}, before records that were durable; "
                     f"restore it or sync this node anew, and do not vote with its key until then"
                 ) from None
-    return end
+    return End(end, durable)

@@ -19,10 +19,11 @@ from typing import NamedTuple, Protocol
 import trio
 
 from prsm_node.storage.errors import StorageError
-from prsm_node.storage.journal_segments import SEGMENT_HEADER, segment_header, segment_path
+from prsm_node.storage.journal_segments import SEGMENT_HEADER, End, segment_header, segment_path
 
 # Linux takes at most 1,024 buffers a call; more are joined first, which costs a copy.
 BUFFERS_MAX = 1_024
+AGAIN_BYTES = 1 << 20
 
 
 class Queued(NamedTuple):
@@ -65,12 +66,21 @@ class SegmentFile:
         self._end = 0
         self._allocated = 0
 
-    def resume(self, number: int, end: int) -> None:
-        """Go on after the last whole record; what follows it is cut off, durably."""
+    def resume(self, number: int, end: End) -> None:
+        """Go on after the last whole record; what follows it is cut off, durably. Raise OSError.
+
+        What no record knows to be on the disk is written again: after a sync that failed the kernel has its
+        pages still, shows them to who reads, and syncs them no more.
+        """
         self._fd = os.open(segment_path(self._directory, number), os.O_RDWR | os.O_CLOEXEC)
-        os.ftruncate(self._fd, end)
+        os.ftruncate(self._fd, end.offset)
+        at = end.durable
+        while at < end.offset:
+            doubtful = os.pread(self._fd, min(AGAIN_BYTES, end.offset - at), at)
+            at += os.pwritev(self._fd, [doubtful], at, self._flags)
         self._sync(self._fd)
-        self._end = self._allocated = end
+        self.sync_directory()
+        self._end = self._allocated = end.offset
 
     def create(self, number: int, salt: int) -> None:
         """Begin a segment, durable, its name too, before a record lies in it. Raise OSError, StorageError."""

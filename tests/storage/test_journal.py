@@ -1,5 +1,7 @@
 """The journal keeps what it acknowledged, cuts what it never promised, and says which of the two it found."""
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -277,6 +279,38 @@ async def test_a_failed_write_acknowledges_nothing_and_ends_the_journal(tmp_path
     with pytest.raises(StorageError):
         await journal.flush()
     assert payloads_in(tmp_path) == [b"fits"]
+
+
+@pytest.mark.parametrize("acknowledged", [0, 1, 9])
+async def test_what_a_failed_sync_left_to_be_read_is_on_the_disk_before_the_next_run_believes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, acknowledged: int
+) -> None:
+    disk, sound, write_through = bytearray(SEGMENT), True, os.pwritev
+
+    def pwritev(fd: int, buffers: list[bytes], offset: int, flags: int) -> int:
+        """As Linux does: a sync that failed leaves its pages to whoever reads, and counts them as written."""
+        written = write_through(fd, buffers, offset, flags)
+        if not sound:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        disk[offset : offset + written] = b"".join(buffers)[:written]
+        return written
+
+    monkeypatch.setattr("os.pwritev", pwritev)
+    payloads = [bytes([number]) * 40 for number in range(acknowledged)]
+    with pytest.RaisesGroup(pytest.RaisesExc(StorageError, match="cannot be written")):
+        async with running(open_journal(tmp_path)) as journal:
+            for payload in payloads:
+                journal.append(1, payload)
+                await journal.flush()
+            sound = False
+            for _ in range(5):
+                journal.append(1, b"never acknowledged", urgent=False)
+            journal.append(1, b"never acknowledged")
+            await trio.sleep_forever()
+    sound = True
+    assert payloads_in(tmp_path) == payloads + [b"never acknowledged"] * 6
+    log = (tmp_path / "00000000.log").read_bytes()
+    assert disk[: len(log)] == log, "else they were gone with the power, and so was what came after them"
 
 
 async def test_cancelling_writes_what_is_queued(tmp_path: Path) -> None:
