@@ -46,11 +46,12 @@ class CountingBodies:
 
     def __init__(self, good: bool) -> None:
         self.checks = 0
+        self.transactions: Sequence[Transaction] = ()
         self._good = good
 
     async def check_body(self, body: bytes, spent_allowed: bool) -> Found:
         self.checks += 1
-        return Found(self._good, Fault.NONE if self._good else Fault.SIGNATURE)
+        return Found(self._good, Fault.NONE if self._good else Fault.SIGNATURE, (), self.transactions)
 
     def certified(self, hashes: Iterable[bytes]) -> None:
         """No certificate comes here."""
@@ -81,12 +82,13 @@ class Faults:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.charged = 0
 
     def links(self) -> list[int]:
         return [LINK] if len(self.names) < 3 else []
 
     def checked(self, link: int, signatures: int) -> None:
-        """Nothing is charged here."""
+        self.charged += signatures
 
     def fault(self, link: int, name: str) -> None:
         self.names.append(name)
@@ -149,3 +151,18 @@ def test_a_restart_remembers_each_sequence_that_our_own_lane_used() -> None:
     restore_lanes(lanes, store, Recovered(Guard(), None, [], {}, {}), ME)
     [cast_batch] = lanes.seal(b"b" * 32)
     assert cast(Any, cast_batch).header.sequence == 2
+
+
+@pytest.mark.parametrize("fetched", [False, True])
+async def test_who_gives_what_it_was_asked_for_is_charged_nothing_for_our_checks_of_it(
+    fetched: bool,
+) -> None:
+    """Or an honest peer is banned as too costly for the 32 MB that we lacked and asked it for."""
+    store, host, bodies, faults = BatchStore(), LaneHost(), CountingBodies(good=True), Faults()
+    bodies.transactions = (cast(Transaction, object()),)
+    inbound = Inbound(cast(Any, host), store, cast(Any, bodies), cast(Any, faults), lambda _: True)
+    if fetched:
+        await inbound.fetched_batch(LINK, batch_digest(HEADER), Batch(HEADER, BODY))
+    else:
+        await inbound._check_batch(LINK, Batch(HEADER, BODY))
+    assert faults.charged == (0 if fetched else 1)
