@@ -134,7 +134,7 @@ class Answers:
     def _batch(self, link: int, wanted: BatchWanted) -> bytes | None:
         stored = self._batches.get(wanted.digest)
         if stored is not None:
-            return _encode(Batch(stored.header, stored.body))
+            return _encode(Batch(stored.header, stored.body)) if not stored.withheld else None
         position = self._batches.executed_position(wanted.digest)
         if position is None:
             return None

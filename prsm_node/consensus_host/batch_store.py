@@ -33,6 +33,9 @@ class StoredBatch(msgspec.Struct):
     """When our acknowledgement left the last time."""
     acknowledged: bool = False
     """Whether it is durable, so that it may be sent again at once."""
+    withheld: bool = False
+    """Whether it is ours and not durable yet, so that nobody may have it: a crash would have us sign another
+    in its place."""
     checked: bool = True
     """Whether every signature in the body was checked here. Sync brings in some that were not: good enough to
     execute what a quorum decided, never to acknowledge."""

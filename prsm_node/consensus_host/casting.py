@@ -89,13 +89,14 @@ class Casting:
         message = encode_message(proposal)
 
         def durable() -> None:
+            # Not before: what is kept is given to who asks for its block, and of one proposed again all know
+            # the value.
             self._kept.proposals.hear(proposal)
+            self._kept.proposals.keep(proposal)
             self._outbox.broadcast(Kind.PROPOSAL, message)
             self._feed(ProposalCast(proposal))
 
-        # In this order: a proposal that a restart finds without its guard would be signed a second time.
         self._kept.keep_guard(effect.guard, Kind.PROPOSAL, message, durable)
-        self._kept.proposals.keep(proposal)
 
     def seal(self, digest: bytes, body: bytes, hashes: Sequence[bytes]) -> None:
         """Chain a body of ours into our lane; the caller asked `replica.lanes.room()` before."""
@@ -108,13 +109,14 @@ class Casting:
         batch = self._signer.batch(effect.header)
         body, hashes = self._sealed
         stored = self._batches.put(batch, body)
-        stored.hashes = hashes
+        stored.hashes, stored.withheld = hashes, True
         given = self._signer.acknowledgement(
             Acknowledgement(batch.author, batch.sequence, stored.digest, batch.author)
         )
         message = encode_message(Batch(batch, stored.body))
 
         def durable() -> None:
+            stored.withheld = False
             self._outbox.broadcast(Kind.BATCH, message)
             self._feed(BatchCast(batch, given))
 

@@ -3,20 +3,24 @@ two would have it signed again, and otherwise."""
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import trio
 
+from consensus.blocks import block_digest
 from consensus.dissemination.acknowledgements import Acknowledgement
-from consensus.dissemination.batches import EMPTY_LANE, BatchHeader
-from consensus.effects import CastAcknowledgement, CastProposal, CastVote, Effect, SendAgain
+from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_digest
+from consensus.effects import CastAcknowledgement, CastBatch, CastProposal, CastVote, Effect, SendAgain
 from consensus.guard import Guard, Step
-from consensus.inputs import Input, ProposalCast, Started, VoteCast
+from consensus.inputs import BatchCast, Input, ProposalCast, Started, VoteCast
 from consensus.votes import Vote, VoteKind
+from prsm_node.consensus_host.answers import Answers
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.journal_writer import InlineWriter
 from prsm_node.wire.kinds import Kind
+from prsm_node.wire.payloads import BatchWanted, BlockWanted
 from tests.consensus_host import hosts
 from tests.consensus_host.test_kept_proposals import ONE, proposal
 
@@ -36,7 +40,7 @@ class Signing:
         ]
 
     def step(self, happened: Input, now_ms: int) -> list[Effect]:
-        if isinstance(happened, ProposalCast | VoteCast):
+        if isinstance(happened, BatchCast | ProposalCast | VoteCast):
             return []
         return [self._left.pop(0)] if self._left else [SendAgain(HEIGHT)]
 
@@ -97,3 +101,34 @@ async def test_nothing_is_acknowledged_while_the_disk_does_not_keep_up(tmp_path:
     assert all(stored.acknowledged for stored in batches.all()), (
         "its author sends it again, and all is made up"
     )
+
+
+async def test_what_is_not_durable_is_given_to_nobody_who_asks(tmp_path: Path) -> None:
+    """The value of a block that is proposed again is known to all, and a batch's digest can be guessed by who
+    sent all that is in it."""
+    journal = Journal.open(tmp_path, writer=InlineWriter)
+    outbox = SimpleNamespace(broadcast=lambda kind, message: None)
+    signer = SimpleNamespace(
+        proposal=lambda drafted: drafted, batch=lambda header: header, acknowledgement=lambda given: given
+    )
+    batches = BatchStore()
+    host: ConsensusHost = hosts.host_of(
+        Signing(), journal=journal, signer=signer, outbox=outbox, batches=batches
+    )
+    answers = Answers.__new__(Answers)
+    answers._host, answers._batches = host, batches
+    answers._state = cast(Any, SimpleNamespace(block=lambda height: None))
+    header = BatchHeader(ONE, 1, EMPTY_LANE, ONE)
+
+    def given() -> list[bool]:
+        block = answers._block(1, BlockWanted(HEIGHT, block_digest(PROPOSED.block)))
+        return [block is not None, answers._batch(1, BatchWanted(batch_digest(header))) is not None]
+
+    host.casting.cast_batch(CastBatch(header))
+    host.feed(Started())
+    assert given() == [False, False]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(journal.run)
+        await journal.flush()
+        assert given() == [True, True]
+        nursery.cancel_scope.cancel()
