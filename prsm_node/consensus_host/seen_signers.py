@@ -26,7 +26,9 @@ class SeenSigners:
     """Takes what `checks` sees.
 
     Args:
-        me: our own key, of which our guard knows better; None for who only follows, whom nobody asks.
+        me: our own key, of which our guard knows better, so that it is not kept. What another key kept of it
+            here, before it was moved into this home, counts: no guard of ours knows that. None for who only
+            follows, whom nobody asks.
         kept, position: what the last run kept, and where the journal has it.
         height: the last executed one.
     """
@@ -47,7 +49,7 @@ class SeenSigners:
         self._me = me
         self._kept = {vote.voter: vote for vote in kept}
         for vote in kept:
-            if vote.voter != me and vote.height > height - AT_STAKE:
+            if vote.height > height - AT_STAKE:
                 checks.recall(vote)
         checks.on_vote = self._saw
 

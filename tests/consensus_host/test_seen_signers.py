@@ -94,6 +94,16 @@ async def test_of_our_own_key_and_by_who_only_follows_nothing_is_kept(tmp_path: 
     assert follower.position is None
 
 
+async def test_what_a_home_saw_of_a_key_that_is_moved_into_it_counts(tmp_path: Path) -> None:
+    journal, checks, _ = await peer(tmp_path, 0)
+    checks.vote(voted(1, 0))
+    await end(journal)
+    journal, checks, _ = await peer(tmp_path, 0, me=ME)
+    reason = await twin_check(Peers(), Guard(), checks=checks).until_alone(0.1, lambda reason: None)
+    assert "signed at height 1, round 0" in reason, "though nobody answers"
+    journal.close()
+
+
 async def test_what_is_kept_goes_on_with_the_journal(tmp_path: Path) -> None:
     journal, checks, signers = await peer(tmp_path, 0)
     checks.vote(voted(1, 0))

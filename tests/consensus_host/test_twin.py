@@ -106,14 +106,16 @@ class Peers:
         self.faults.append(link)
 
 
-def twin_check(peers: Peers, guard: Guard, validators: ValidatorSet = FOUR) -> TwinCheck:
+def twin_check(
+    peers: Peers, guard: Guard, validators: ValidatorSet = FOUR, checks: Checks | None = None
+) -> TwinCheck:
     numbers = iter(range(1, 1_000))
     return TwinCheck(
         network=NETWORK,
         node_key=HERE,
         me=ME,
         guard=guard,
-        checks=Checks(NETWORK),
+        checks=checks or Checks(NETWORK),
         outbox=peers,
         validators=lambda: validators,
         authored=lambda: 5,
