@@ -122,6 +122,11 @@ class Lookahead:
             and self._held_bytes + on_the_way + RANGE_BYTES <= AHEAD_BYTES_MAX
         )
 
+    @property
+    def waiting(self) -> int:
+        """How many blocks are here and were not handed over yet."""
+        return sum(len(filled.arrived) for filled in self._ranges)
+
     def _first(self) -> int:
         head = self._ranges[0]
         return head.arrived[0].block.height if head.arrived else head.next

@@ -494,3 +494,30 @@ def test_a_block_fixes_its_batches_down_the_lane_and_no_others() -> None:
     assert not fixed(ordered, (first,)), "nothing leads to it"
     assert not fixed(ordered, (second, second))
     assert not fixed(ordered, (replace(second, body=msgspec.msgpack.encode([b"other"])),))
+
+
+async def test_a_height_that_is_a_lie_for_ever_does_not_make_blocks_wait_for_the_disk(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Where blocks pass by the hundred nobody waits for one to be durable; at the tip clients do."""
+    honest = serves(CHAIN)
+
+    async def busy_above_the_tip(wanted: Wanted) -> bytes | Refusal:
+        answer = await honest(wanted)
+        return Refusal.BUSY if answer is Refusal.ABSENT else answer
+
+    chain = Follower(CHAIN, {1: 1_000_000, HONEST: BLOCKS})
+    sync = BlockSync(chain, Peers({1: busy_above_the_tip, HONEST: honest}))
+    passed = False
+    with trio.fail_after(30.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chain.run)
+            nursery.start_soon(sync.run)
+            while chain.executed_height() < BLOCKS - 2:
+                await trio.sleep(0.001)
+                passed = passed or sync.passing
+            await trio.sleep(10.0)
+            assert passed
+            assert sync.syncing, "the lie stands"
+            assert not sync.passing
+            nursery.cancel_scope.cancel()
