@@ -23,7 +23,7 @@ from consensus.simulation.disk import Disk
 from consensus.simulation.schedule import BadDisk
 from prsm_node.simulation.pipe import Side
 from prsm_node.storage.errors import StorageError
-from prsm_node.storage.journal_segments import segment_path
+from prsm_node.storage.journal_segments import End, segment_path
 from prsm_node.storage.journal_writer import Queued, SegmentFile, SegmentHand, Work
 
 RESERVE_BYTES = 0
@@ -69,6 +69,15 @@ class UnsureFile(SegmentFile):
     ) -> None:
         super().__init__(directory, RESERVE_BYTES, STEP_BYTES, durable=False)
         self._disk, self._chance, self._number, self._failed = disk, chance, number, failed
+
+    def resume(self, number: int, end: End) -> None:
+        """What nobody knows to be on the disk is written again, and refused as well as new records are: the
+        daemon ends before it begins."""
+        try:
+            super().resume(number, end)
+        except OSError:
+            self._disk.refused += 1
+            raise
 
     def write(self, offset: int, buffers: list[bytes]) -> None:
         bad = self._disk.bad
