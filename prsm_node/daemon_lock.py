@@ -1,11 +1,13 @@
 """One daemon a home: an exclusive lock for as long as it lives, and H/daemon.json, which says where it is.
 
-The lock is the kernel's (flock): a killed daemon leaves none behind, whatever its files say.
+The lock is the kernel's (flock), on H/lock and on H itself: a killed daemon leaves none behind, whatever its
+files say, and deleting a file lets no second one in.
 """
 
 import fcntl
 import os
 import shlex
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -52,27 +54,43 @@ class DaemonLock:
 @contextmanager
 def held(home: Home) -> Iterator[DaemonLock]:
     """Hold the home's lock while in the block; raise HomeInUse. At the end H/daemon.json is removed."""
-    # Python marks it close-on-exec: no worker inherits the lock and keeps it past our end.
-    handle = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    # Python marks both close-on-exec: no worker inherits the lock and keeps it past our end.
+    folder = os.open(home.path, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        handle = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-            raise HomeInUse(
-                f"a daemon runs on {home.path} already, as process {pid or 'unknown'}; "
-                f"stop it with: prsm-node --home {shlex.quote(str(home.path))} stop"
-            ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        home.daemon_record.unlink(missing_ok=True)
-        try:
-            yield DaemonLock(home)
-        finally:
-            home.daemon_record.unlink(missing_ok=True)
+            # The folder too: who takes the file for a stale one deletes it, and two would write one journal.
+            if _taken(handle) or _taken(folder):
+                pid = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+                raise HomeInUse(
+                    f"a daemon runs on {home.path} already, as process {pid or 'unknown'}; "
+                    f"stop it with: prsm-node --home {shlex.quote(str(home.path))} stop"
+                )
             os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            home.daemon_record.unlink(missing_ok=True)
+            try:
+                yield DaemonLock(home)
+            finally:
+                home.daemon_record.unlink(missing_ok=True)
+                os.ftruncate(handle, 0)
+        finally:
+            os.close(handle)
     finally:
-        os.close(handle)
+        os.close(folder)
+
+
+def _taken(handle: int) -> bool:
+    """Lock a file or folder for as long as it is open here; tell whether another process has it locked. Some
+    file systems of other machines lock no folders: there the file's lock is all."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        if not stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise
+    return False
 
 
 def running(home: Home) -> DaemonRecord | None:

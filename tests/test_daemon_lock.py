@@ -32,6 +32,9 @@ def test_a_second_daemon_is_refused_with_the_pid_of_the_first(tmp_path: Path) ->
             held(Home(tmp_path)),
         ):
             pass
+        Home(tmp_path).lock.unlink()
+        with pytest.raises(HomeInUse, match="as process unknown"), held(Home(tmp_path)):
+            pass  # else two would write one journal, and sign with one key
         first.kill()
     with held(Home(tmp_path)):  # a killed daemon leaves no lock behind
         pass
