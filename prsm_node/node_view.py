@@ -109,6 +109,7 @@ class RunningNode:
 
     def peers(self) -> list[PeerView]:
         now_s, now_ms = self._node.links.clock(), self._node.machine.now_ms()
+        spent_s = self._node.links.conduct.cpu.spent_s
         return [
             PeerView(
                 node_id=view.node_id,
@@ -122,7 +123,7 @@ class RunningNode:
                 connected_since_ms=int(now_ms - (now_s - view.since) * 1000),
                 bytes_in=view.bytes_in,
                 bytes_out=view.bytes_out,
-                cpu_s=self._node.links.conduct.cpu.spent_s(view.node_key),
+                cpu_s=sum(map(spent_s, filter(None, (view.node_key, view.validator)))),
             )
             for view in self._node.links.views()
         ]

@@ -78,9 +78,7 @@ class SyncedChain:
         return self._node.outbox.heights()
 
     def validates(self, link: int) -> bool:
-        node = self._node
-        key = node.outbox.validator_of(link)
-        return key is not None and node.validators(node.state.height + 1).power(key) > 0
+        return self._node.links.validates(link)
 
     def follows(self, height: int) -> bool:
         """Whether this node takes part in the agreement of a height: above the trusted block."""

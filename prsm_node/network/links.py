@@ -165,6 +165,11 @@ class Links:
         """Return the links that are up."""
         return self._roster.links()
 
+    def validates(self, number: int) -> bool:
+        """Whether a link's peer is a validator of the set, and no further node of the same one."""
+        link = self.link(number)
+        return link is not None and self._roster.validates(link)
+
     def links_of_validator(self, key: bytes) -> list[Link]:
         """Return the links whose peers proved to hold this validator key; two of them are a twin."""
         return [link for link in self._roster.links() if link.validator == key]

@@ -17,6 +17,9 @@ from prsm_node.network.slots import Holder, gives_way, reserved
 # Links whose node is remembered, those that ended among them: who hangs up is not rid of its faults. Those
 # that are up are remembered besides.
 KEYS_MAX = 1_024
+# Of one validator key, linked at once: its node and a twin, or where its operator moved it to. Node keys cost
+# nothing: with more, one faulty validator had all places, and a validator's share of our time for each.
+NODES_A_VALIDATOR = 2
 
 Key = TypeVar("Key")
 
@@ -51,6 +54,8 @@ class Roster:
         self._numbers: dict[int, Link] = {}
         self._keys: OrderedDict[int, bytes] = OrderedDict()
         self._seen: OrderedDict[bytes, Seen] = OrderedDict()
+        self._nodes_of: dict[bytes, list[bytes]] = {}
+        """By validator key: the nodes linked that proved it, in the order in which they came."""
 
     def find(self, of: Link | int | bytes) -> Link | None:
         """Return the link that is up under a number or to a node key."""
@@ -67,13 +72,17 @@ class Roster:
         return self._seen.get(key) or Seen()
 
     def validates(self, link: Link) -> bool:
-        """Whether the link's peer proved a validator key of the set."""
-        return link.validator is not None and self._privileged(link.validator)
+        """Whether the link's peer proved a validator key of the set, one of the first nodes that did."""
+        return link.validator is not None and self._stands_for(link.node_key, link.validator)
 
     def validated(self, key: bytes) -> bytes | None:
         """Return the validator key of the set that a node proved when it was linked last, if it did."""
         validator = self.seen(key).validator
-        return validator if validator is not None and self._privileged(validator) else None
+        return validator if validator is not None and self._stands_for(key, validator) else None
+
+    def _stands_for(self, node: bytes, validator: bytes) -> bool:
+        first = self._nodes_of.get(validator, ())[:NODES_A_VALIDATOR]
+        return self._privileged(validator) and (node in first or len(first) < NODES_A_VALIDATOR)
 
     def needed(self, link: Link) -> bool:
         """Whether the link goes before others."""
@@ -103,6 +112,8 @@ class Roster:
             return False
         self._up[link.node_key] = link
         self._numbers[link.number] = link
+        if link.validator is not None:
+            self._nodes_of.setdefault(link.validator, []).append(link.node_key)
         self._keys[link.number] = link.node_key
         _bound(self._keys, self._numbers)
         self._seen[link.node_key] = Seen(link.host, link.validator)
@@ -116,6 +127,11 @@ class Roster:
             return
         if self._up.get(link.node_key) is link:
             del self._up[link.node_key]
+        if link.validator is not None:
+            nodes = self._nodes_of[link.validator]
+            nodes.remove(link.node_key)
+            if not nodes:
+                del self._nodes_of[link.validator]
         self._ended(link)
 
     def _replaces(self, link: Link, rival: Link) -> bool:

@@ -10,6 +10,7 @@ import trio.testing
 from prsm_node.errors import OperatorError
 from prsm_node.network import roster
 from prsm_node.network.asking import ANSWERS_AT_ONCE, Busy, NotFound, PeerFault
+from prsm_node.network.cpu_budget import SIGNATURE_CHECK_S
 from prsm_node.network.link import Link
 from prsm_node.network.links import Links
 from prsm_node.wire.frames import encode_message
@@ -388,6 +389,32 @@ async def test_links_are_limited_and_a_needed_one_still_gets_in() -> None:
         await until(member.links.links)
         await until(lambda: node.links.links_of_validator(validator.public))
         assert len(node.links.links()) == 1
+
+
+async def test_a_validator_with_many_node_keys_is_let_in_with_two_and_pays_from_one_account() -> None:
+    """Node keys cost nothing: else one that is faulty has all places, and its share of our time for each."""
+    async with running() as nursery:
+        faulty, honest = key(100), key(101)
+        node = await start(
+            nursery,
+            1,
+            config(links_max=4),
+            privileged=lambda claimed: claimed in {faulty.public, honest.public},
+        )
+        for index in (2, 3, 4):
+            await start(nursery, index, config(*node.addresses), validator_session=Session(faulty))
+        await until(lambda: len(node.up) == 3)
+        assert [node.links.validates(link.number) for link in node.up] == [True, True, False]
+        full = await start(nursery, 8, config(*node.addresses), validator_session=Session(faulty))
+        await until(lambda: node.links.stats().get("links_refused"))
+        assert not full.links.links()
+        for index in (9, 10):
+            member = await start(nursery, index, config(*node.addresses), validator_session=Session(honest))
+            await until(member.links.links)
+        for link in node.up[:2]:
+            node.links.checked(link, 1_000)
+        cpu = node.links.conduct.cpu
+        assert cpu.spent_s(faulty.public) >= 2_000 * SIGNATURE_CHECK_S
 
 
 async def test_a_crowd_that_comes_and_goes_has_nobody_forgotten_who_is_linked(
