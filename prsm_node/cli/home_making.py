@@ -27,6 +27,7 @@ from prsm_node.identity.keystore import KeyKind, StoredKey
 from prsm_node.identity.passphrases import ENVIRONMENT_VARIABLE, Passphrase, Scrypt, found
 from prsm_node.identity.peer_ids import peer_id
 from prsm_node.ledger.transactions import BASE_UNITS_PER_FTNS
+from prsm_node.storage.durable_files import make_folder, rename, sync_all
 
 PASSPHRASE_FILE: Final = "passphrase"
 LOOPBACK: Final = "127.0.0.1"
@@ -61,21 +62,23 @@ class LocalNetwork(NamedTuple):
 
 @contextmanager
 def new_home(path: Path) -> Iterator[Home]:
-    """Give a draft of a home to fill; it takes its place at `path` when the block ends without an error.
+    """Give a draft of a home to fill; it takes its place at `path`, durably, when the block ends without an
+    error.
 
     Raise OperatorError where `path` is neither missing nor an empty folder.
     """
     refuse_used(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent))
     except OSError as error:
         raise _no_home(path, error) from None
     try:
         yield Home(draft)
-        os.rename(draft, path)
+        sync_all(draft)
+        rename(draft, path)
     except BaseException:
-        shutil.rmtree(draft)
+        shutil.rmtree(draft, ignore_errors=True)
         raise
     unfinished_join.forget(path)
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from prsm_node.errors import OperatorError
+from prsm_node.storage.durable_files import rename, sync, sync_all
 
 
 def folder(home: Path) -> Path:
@@ -56,7 +57,7 @@ def intent(home: Path) -> Iterator[Path]:
         if not free:
             raise OperatorError(f"another prsm-node joins with {home} just now; wait for it")
         for made in (place, *missing):
-            _sync(made.parent)
+            sync(made.parent)
         _empty(place)
         try:
             yield place
@@ -70,12 +71,8 @@ def intent(home: Path) -> Iterator[Path]:
 def finish(home: Path) -> None:
     """Put the filled folder in the home's place, durably; raise OSError."""
     place = folder(home)
-    for parent, _, files in os.walk(place):
-        for name in files:
-            _sync(Path(parent, name))
-        _sync(Path(parent))
-    os.rename(place, home)
-    _sync(home.parent)
+    sync_all(place)
+    rename(place, home)
 
 
 def _is(place: Path, handle: int) -> bool:
@@ -88,11 +85,3 @@ def _empty(place: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

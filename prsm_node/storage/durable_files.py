@@ -6,13 +6,30 @@ from pathlib import Path
 DRAFT = ".part"
 
 
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable; raise OSError."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Make a file's content durable, or the names in a folder; raise OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_all(folder: Path) -> None:
+    """Make all that is in a folder durable; raise OSError."""
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            sync(Path(parent, name))
+        sync(Path(parent))
+
+
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Make a folder and those above it that are missing, durably; raise OSError. What exists stays as it
+    is."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    for made in missing:
+        sync(made.parent)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -28,4 +45,4 @@ def write_whole(path: Path, content: bytes) -> None:
 def rename(old: Path, new: Path) -> None:
     """Rename within one directory, durable when this returns; raise OSError."""
     old.rename(new)
-    sync_directory(new.parent)
+    sync(new.parent)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from prsm_node.storage.durable_files import make_folder
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.journal_segments import (
     RECORD_BYTES_MAX,
@@ -130,7 +131,7 @@ class Journal:
         hand = writer(directory, reserve_bytes, step_bytes)
         journal = cls(directory, segment_bytes, hand, queue_bytes_max, entropy)
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(directory, 0o700)
             journal._load()
         except StorageError:
             journal.close()

@@ -17,7 +17,7 @@ from prsm_node.genesis import Genesis
 from prsm_node.ledger.accounts import BUCKET_BYTES, NUMBERS_OFFSET, RECORD
 from prsm_node.ledger.bucket_groups import GROUP_ACCOUNTS, GROUP_BUCKETS, group_count
 from prsm_node.storage.blocks import FIRST_KEY
-from prsm_node.storage.durable_files import DRAFT, rename
+from prsm_node.storage.durable_files import DRAFT, rename, sync_all
 from prsm_node.storage.environment import MAP_BYTES, PAGE_BYTES, Environment
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.generation import GENESIS_KEY, HEAD_KEY, OWN
@@ -58,6 +58,7 @@ def restore(
             _finish(environment, snapshot, genesis, meta)
         finally:
             environment.close()
+        sync_all(draft)
         rename(draft, directory)
     except (lmdb.Error, OSError) as error:
         raise StorageError(

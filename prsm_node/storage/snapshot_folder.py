@@ -11,7 +11,7 @@ from typing import Final
 
 from prsm_node.ledger.bucket_groups import GROUP_BYTES, group_bytes, group_hash
 from prsm_node.storage import snapshot_manifest
-from prsm_node.storage.durable_files import DRAFT, rename, sync_directory, write_whole
+from prsm_node.storage.durable_files import DRAFT, rename, sync, write_whole
 from prsm_node.storage.errors import StorageError
 from prsm_node.storage.snapshot_manifest import MANIFEST_BYTES_MAX, BrokenManifest, Manifest
 
@@ -145,7 +145,7 @@ class SnapshotFolder:
         """
         encoded = snapshot_manifest.encode(manifest)
         write_whole(written / MANIFEST, encoded)
-        sync_directory(written)
+        sync(written)
         path = self._directory / _name(manifest.height)
         if path.exists():
             gone = path.with_name(f"{path.name}.old{DRAFT}")
