@@ -13,7 +13,7 @@ from itertools import count
 
 from prsm_node.mempool.admission import Limits
 from prsm_node.mempool.lane_choice import LaneChoice, Powers
-from prsm_node.mempool.pending import Pending, Sender
+from prsm_node.mempool.pending import Entry, Pending, Sender
 from prsm_node.token_bucket import TokenBucket
 
 # Transactions that one validator may bring to this lane against our own choice of it. A pool's hand-over of
@@ -23,6 +23,11 @@ CHOSEN_PER_S, CHOSEN_BURST = 256, 2_048
 # An author whose link is made anew is sent all that waits for it, up to 8 MiB and 0.05 s of the loop: at most
 # so often, or one that hangs up and comes again had us do nothing else.
 SENT_AGAIN_EVERY_MS = 1_000
+# What another lane's certified batch holds is ordered by the next block of any honest proposer that has the
+# certificate. An author may show that to nobody but who follows: then it is given up after so many blocks
+# and so many times the wait for a certificate. Without blocks no lane would be better.
+UNORDERED_BLOCKS = 4
+UNORDERED_WAITS = 10
 
 
 class HandOver:
@@ -42,6 +47,8 @@ class HandOver:
         limits: Limits,
     ) -> None:
         self.handed_over = self.expired = 0
+        self.height = 0
+        """Of the last block executed."""
         self._me = me
         self._pending = pending
         self._lanes = lanes
@@ -122,9 +129,24 @@ class HandOver:
             waited_ms = now_ms - max(entry.since_ms for entry in sender.entries.values())
             if waited_ms >= self._limits.expire_ms:
                 self.expired += self._pending.drop_all(sender)
-        elif not oldest.seen:
+        elif not oldest.seen or self._unordered(sender, oldest, now_ms):
             sender.shift += 1
             self._next_lane(sender, now_ms)
+
+    def _unordered(self, sender: Sender, oldest: Entry, now_ms: int) -> bool:
+        """Whether blocks pass by what a certified batch of another lane holds."""
+        if sender.lane == self._me:
+            return False  # all validators have the certificate from us, again and again
+        certified = sender.certified
+        if certified is None or certified[0] is not oldest:
+            sender.certified = oldest, self.height, now_ms
+            return False
+        _, height, since_ms = certified
+        waited_ms = UNORDERED_WAITS * self._limits.hand_over_ms
+        if self.height - height < UNORDERED_BLOCKS or now_ms - since_ms < waited_ms:
+            return False
+        sender.certified = None
+        return True
 
     def _next_lane(self, sender: Sender, now_ms: int) -> None:
         sender.shift, lane = self._choice.lane(sender.ranks, sender.shift)

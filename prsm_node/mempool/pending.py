@@ -35,6 +35,7 @@ class Sender:
     __slots__ = (
         "address",
         "base",
+        "certified",
         "entries",
         "lane",
         "moved_ms",
@@ -63,6 +64,9 @@ class Sender:
         self.moved_ms = now_ms
         """When it was last given to a lane, or had a transaction executed."""
         self.turning = False
+        self.certified: tuple[Entry, int, int] | None = None
+        """The oldest entry when it was first looked after and a certified batch held it, the height and the
+        time of that."""
 
 
 class Pending:

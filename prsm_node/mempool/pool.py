@@ -310,6 +310,7 @@ class Mempool:
         To be called when the ledger view shows that block.
         """
         now_ms = self._now_ms()
+        self._hand_over.height = height
         senders = self._pending.senders
         spend = self._pending.spend
         for _, address, nonce in transactions:

@@ -9,7 +9,12 @@ from msgspec.structs import replace
 from consensus.dissemination.rendezvous import ranking
 from prsm_node.ledger.transactions import Transfer, transaction_hash, unsigned_bytes, with_signature
 from prsm_node.mempool.admission import Limits
-from prsm_node.mempool.hand_over import CHOSEN_BURST, SENT_AGAIN_EVERY_MS
+from prsm_node.mempool.hand_over import (
+    CHOSEN_BURST,
+    SENT_AGAIN_EVERY_MS,
+    UNORDERED_BLOCKS,
+    UNORDERED_WAITS,
+)
 from prsm_node.mempool.pool import Mempool
 
 KEYS = [bytes([number]) * 32 for number in range(1, 5)]
@@ -350,6 +355,22 @@ async def test_what_a_certified_batch_holds_is_not_handed_over() -> None:
     for _ in range(5):
         node.pass_time(1_000)
     assert node.pool.stats().handed_over == 0
+
+
+async def test_what_blocks_pass_by_is_handed_over_though_a_certified_batch_holds_it() -> None:
+    """An author may show its certificate to those alone who follow: no proposer lists that batch."""
+    node = Node(me=None)
+    theirs = sender_of(KEYS[1])
+    await node.pool.submit([raw(theirs, 0)], 0)
+    node.pass_time(0)
+    node.pool.certified([transaction_hash(raw(theirs, 0))])
+    for _ in range(3 * UNORDERED_WAITS):
+        node.pass_time(1_000)
+    assert len(node.forwarded) == 1, "without blocks no lane is better"
+    for height in range(1, UNORDERED_BLOCKS + 1):
+        node.pool.executed(height, ())
+    node.pass_time(1_000)
+    assert node.forwarded[1:] == [(ranking(theirs, node.powers)[1], [raw(theirs, 0)])]
 
 
 async def test_my_own_lane_is_left_too_when_nobody_certifies_it() -> None:
