@@ -39,6 +39,9 @@ class Guard(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     """The distinct values precommitted at this height."""
     diverged: Height = 0
     """The greatest decided height at which another value was precommitted than decided."""
+    rests_on: tuple[Certificate, ...] = ()
+    """The polkas that the votes of `valid_polka` name, and theirs, lowest round first. Without them nobody
+    else can count it (Agreement 5), and who is locked on its value would stay so for ever, alone."""
 
 
 Message = TypeVar("Message")

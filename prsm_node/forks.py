@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from consensus.agreement.votekeeper import POLKAS_MAX
+from consensus.agreement.votekeeper import POLKA_VOTES_MAX
 from consensus.certificates import Certificate
 from consensus.evidence import Amnesia, VoteEquivocation, conflicting_certificates
 from prsm_node import bounded_file
@@ -14,12 +14,14 @@ from prsm_node.home import Home
 from prsm_node.storage.durable_files import write_whole
 from prsm_node.unreadable import UNREADABLE
 
-# Two commits and at most 64 polkas of 256 validators, 200 bytes a vote in indented base64: 3.4 MB.
+# Two commits, and polkas with so many votes at most, 200 bytes each in indented base64: 3.4 MB and what holds
+# them.
 PROOF_BYTES_MAX: Final = 8 << 20
 FORKS_MAX: Final = 64
 """Read at most: a node halts at each fork that it meets."""
 
-CERTIFICATES_MAX: Final = 2 + POLKAS_MAX
+CERTIFICATES_MAX: Final = 2 + POLKA_VOTES_MAX
+"""Each polka has a vote at least."""
 
 _proof = msgspec.json.Decoder(
     Annotated[tuple[Certificate, ...], msgspec.Meta(min_length=2, max_length=CERTIFICATES_MAX)]

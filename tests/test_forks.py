@@ -5,7 +5,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consensus.agreement.votekeeper import POLKAS_MAX
 from consensus.certificates import Certificate, CertificateVote
 from consensus.evidence import Amnesia
 from consensus.votes import VoteKind
@@ -41,7 +40,10 @@ def test_the_polkas_at_hand_convict_the_amnesiac(tmp_path: Path) -> None:
 
 def test_of_more_polkas_than_are_read_again_the_first_are_kept(tmp_path: Path) -> None:
     """Of a height where a third is faulty there may be two of each round."""
-    polkas = [Certificate(VoteKind.PREVOTE, 5, round_, b"b" * 32, ()) for round_ in range(3 * POLKAS_MAX)]
+    polkas = [
+        Certificate(VoteKind.PREVOTE, 5, round_, b"b" * 32, ())
+        for round_ in range(forks.CERTIFICATES_MAX + 64)
+    ]
     forks.export(Home(tmp_path), (commit(b"a", 0, 1, 2), commit(b"b", 1, 2, 3), *polkas))
     (fork,) = forks.met(Home(tmp_path))
     assert set(fork.guilty) == {KEYS[1], KEYS[2]}

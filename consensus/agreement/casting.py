@@ -37,7 +37,8 @@ class Casting:
     ) -> list[Effect]:
         """Vote in the current round, if it may be signed; before signing is allowed, keep it for then.
 
-        `state` is the one that the rule left, `valid_polka` its valid value's: the vote's guard holds both.
+        `state` is the one that the rule left, `valid_polka` its valid value's: the vote's guard holds both,
+        and what that polka rests on.
         """
         own, round_ = self._own, state.round
         if own.me is not None and not own.voting:
@@ -52,7 +53,8 @@ class Casting:
             vote = own.prevote(round_, named, polka.round if polka is not None else -1)
         else:
             vote = own.precommit(round_, value)
-        return [*effects, CastVote(vote, own.guard(state, valid_polka)), *self._timers.resend()]
+        guard = own.guard(state, self._keeper.with_below(valid_polka))
+        return [*effects, CastVote(vote, guard), *self._timers.resend()]
 
     def _named_polka(
         self, value: bytes | None, state: RoundState

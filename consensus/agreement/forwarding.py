@@ -37,7 +37,7 @@ class Forwarding:
         if self._me is None:
             return []
         effects: list[Effect] = []
-        for certificate in (*self._keeper.polkas_below(polka), polka):
+        for certificate in self._keeper.with_below(polka):
             place = (certificate.round, certificate.value)
             if place not in self._forwarded:
                 self._forwarded.add(place)

@@ -97,6 +97,8 @@ class Height:
             valid_round=guard.valid_round,
             valid_value=guard.valid_value,
         )
+        for below in guard.rests_on:
+            self.keeper.restore_polka(CheckedCertificate(below))
         if guard.valid_polka is not None:
             self._valid_polka = CheckedCertificate(guard.valid_polka)
             self.keeper.restore_polka(self._valid_polka)
@@ -132,7 +134,8 @@ class Height:
     def closing_guard(self) -> Guard:
         """Return the guard to open the next height with: it carries `diverged` and what it was signed at."""
         assert self.decided is not None, f"height {self.height} is open"
-        return self._own.closing_guard(self.state, self._valid_polka, self.decided.commit.value)
+        polkas = self.keeper.with_below(self._valid_polka)
+        return self._own.closing_guard(self.state, polkas, self.decided.commit.value)
 
     def wake(self, now_ms: int) -> list[Outcome]:
         """Begin round 0, for which until now no timer ran (Agreement 3). Again, or too late, it does nothing.
@@ -259,7 +262,7 @@ class Height:
         if line_18(self.state, facts) is None:
             return None
         self._own.propose(round_)
-        return self._own.guard(self.state, self._valid_polka)
+        return self._own.guard(self.state, self.keeper.with_below(self._valid_polka))
 
     def _run(
         self, now_ms: int, out: list[Outcome], expired: TimerKind | None = None, link: Link = ANY_LINK

@@ -105,8 +105,12 @@ class OwnVotes:
         withheld, self._withheld = self._withheld, []
         return withheld
 
-    def guard(self, state: RoundState, valid_polka: CheckedCertificate | None) -> Guard:
-        """Return the guard at the place taken last; `signed` is for the host to fill."""
+    def guard(self, state: RoundState, polkas: tuple[CheckedCertificate, ...]) -> Guard:
+        """Return the guard at the place taken last; `signed` is for the host to fill.
+
+        `polkas`: what the valid value's polka rests on, lowest round first, and that polka last; none without
+        a valid value.
+        """
         round_, step = self._place
         if round_ < 0:
             return Guard(height=self.height - 1, diverged=self._diverged)
@@ -118,16 +122,17 @@ class OwnVotes:
             locked_value=state.locked_value,
             valid_round=state.valid_round,
             valid_value=state.valid_value,
-            valid_polka=valid_polka,
+            valid_polka=polkas[-1] if polkas else None,
             precommitted=self._precommitted,
             diverged=self._diverged,
+            rests_on=polkas[:-1],
         )
 
     def closing_guard(
-        self, state: RoundState, valid_polka: CheckedCertificate | None, decided: bytes
+        self, state: RoundState, polkas: tuple[CheckedCertificate, ...], decided: bytes
     ) -> Guard:
         """Return the guard to open the next height with: it carries `diverged` and what it was signed at."""
         if self._guard_ahead is not None:
             return self._guard_ahead
-        guard = self.guard(state, valid_polka)
+        guard = self.guard(state, polkas)
         return msgspec.structs.replace(guard, diverged=diverged_after(guard, self.height, decided))

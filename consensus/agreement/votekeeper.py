@@ -17,9 +17,9 @@ from consensus.quorum import is_quorum, is_third
 from consensus.validators import ValidatorSet
 from consensus.votes import NIL, CheckedVote, Vote, VoteKind
 
-# A polka of 256 voters takes 26 KB: at most 1.7 MB a height. Rounds grow longer, so that 64 of them are
-# many minutes; who still refers to an older polka sends it along.
-POLKAS_MAX = 64
+# In all polkas of a height: 100 bytes each, 1.7 MB. Rounds grow longer, so that the 95 polkas of 256
+# validators are half an hour in which nobody decides, and the 5,461 of four months.
+POLKA_VOTES_MAX = 16_384
 
 
 class Tally:
@@ -50,6 +50,7 @@ class VoteKeeper:
         prevote that any precommit convicts is convicted by one of these. A prevote for another value than the
         latest's is, the later the precommit, the sooner; one for the latest's value only by the others."""
         self._polkas: dict[Place, CheckedCertificate] = {}
+        self._polka_votes = 0
         self._commits: dict[Place, CheckedCertificate] = {}
         self._waiting = WaitingPolkas(validators)
         self._convicted: set[bytes] = set()
@@ -93,7 +94,8 @@ class VoteKeeper:
         return found
 
     def restore_polka(self, certificate: CheckedCertificate) -> None:
-        """Take back the polka of our valid value, as the guard kept it: we counted it before."""
+        """Take back the polka of our valid value, or one that it rests on, as the guard kept it: it counted
+        before."""
         self.changes += 1
         self._stand((certificate.round, certificate.value), certificate)
 
@@ -120,7 +122,9 @@ class VoteKeeper:
 
     def _stand(self, place: Place, polka: CheckedCertificate) -> None:
         """A polka is at hand: what named it counts now, in rounds above it."""
+        assert place not in self._polkas, f"a second polka of round {place[0]}"
         self._polkas[place] = polka
+        self._polka_votes += len(polka.votes)
         self._waiting.remove(place)
         for (round_, kind), tally in list(self._tallies.items()):
             if kind is VoteKind.PREVOTE and round_ > place[0] and tally.aside:
@@ -252,6 +256,10 @@ class VoteKeeper:
         for round_ in sorted(needed):
             yield self._polkas[round_, polka.value]
 
+    def with_below(self, polka: CheckedCertificate | None) -> tuple[CheckedCertificate, ...]:
+        """Return a polka behind those that it rests on; nothing where there is none."""
+        return () if polka is None else (*self.polkas_below(polka), polka)
+
     def commit(self, round_: int, value: Value) -> CheckedCertificate:
         """Return the heaviest certificate that the precommits at hand make. Assert that they are a quorum."""
         votes = {vote.voter: CheckedVote(vote) for vote in votes_of(self._commits[round_, value])}
@@ -296,8 +304,8 @@ class VoteKeeper:
     def forget(self, current: int, keep: tuple[int, ...] = ()) -> None:
         """Drop what no rule will ask: rounds two and more below, and of each voter ahead all but its highest.
 
-        Polkas and commits outlive their votes; of more than POLKAS_MAX polkas the oldest go, but for the
-        rounds in `keep`.
+        Polkas and commits outlive their votes; of polkas with more than POLKA_VOTES_MAX votes the oldest go,
+        but for the rounds in `keep`.
         """
         for round_, kind in [place for place in self._tallies if place[0] < current - 1]:
             self.changes += 1
@@ -309,10 +317,11 @@ class VoteKeeper:
                     self._drop(tally, voter)
                 if not tally.votes:
                     del self._tallies[place]
-        surplus = len(self._polkas) - POLKAS_MAX
-        if surplus > 0:
-            for oldest in sorted(place for place in self._polkas if place[0] not in keep)[:surplus]:
-                del self._polkas[oldest]
+        if self._polka_votes > POLKA_VOTES_MAX:
+            for oldest in sorted(place for place in self._polkas if place[0] not in keep):
+                if self._polka_votes <= POLKA_VOTES_MAX:
+                    break
+                self._polka_votes -= len(self._polkas.pop(oldest).votes)
 
     def _drop(self, tally: Tally, voter: bytes) -> None:
         self.changes += 1
