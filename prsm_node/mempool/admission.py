@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from prsm_node.ledger.transactions import Transaction
+
 
 class Reason(IntEnum):
     """Why a transaction was taken or refused; counted by name."""
@@ -41,6 +43,9 @@ class Limits(msgspec.Struct, frozen=True):
     # Ten seconds of the rate that must be reached; 50,000 transactions of 150 bytes take some 40 MB here.
     items_max: int = 50_000
     bytes_max: int = 32 << 20
+    # One in so many may wait for a predecessor: it pays nothing until that comes, so that with more a few
+    # accounts would keep out all others for as long as such are kept, for nothing.
+    gapped_share: int = 4
     # Being checked: one second of a signature worker.
     checking_max: int = 20_000
     # What a sender, and a source (a link, the api), may hold however full the pool is.
@@ -75,3 +80,11 @@ class LedgerView(Protocol):
 
     def account(self, address: bytes) -> AccountView | None:
         """None where the address has no account."""
+
+
+def cost(transaction: Transaction) -> int:
+    """Base units that a transaction takes from its sender at most."""
+    total = transaction.fee
+    for operation in transaction.operations:
+        total += operation.amount
+    return total

@@ -77,6 +77,8 @@ class Pending:
         self.by_hash: dict[bytes, Entry] = {}
         self.by_source: dict[int, int] = {}
         self.bytes = 0
+        self.gapped = self.gapped_bytes = 0
+        """Of those that wait for a predecessor."""
         self.outgoing: dict[bytes, dict[bytes, Entry]] = {}
         """By lane, then by hash, in the order of release."""
         self._mine = mine
@@ -92,6 +94,8 @@ class Pending:
         self.by_hash[entry.hash] = entry
         self.bytes += len(entry.raw)
         self.by_source[entry.source] = self.by_source.get(entry.source, 0) + 1
+        if entry.nonce >= sender.released:
+            self._gap(entry, 1)
 
     def _forget(self, entry: Entry) -> None:
         sender = entry.sender
@@ -103,8 +107,14 @@ class Pending:
             self.by_source[entry.source] = left
         else:
             del self.by_source[entry.source]
-        if sender.lane == self._mine and sender.next <= entry.nonce < sender.released:
+        if entry.nonce >= sender.released:
+            self._gap(entry, -1)
+        elif sender.lane == self._mine and sender.next <= entry.nonce:
             self._clock.removed(len(entry.raw))
+
+    def _gap(self, entry: Entry, count: int) -> None:
+        self.gapped += count
+        self.gapped_bytes += count * len(entry.raw)
 
     def release(self, sender: Sender, now_ms: int) -> bool:
         """Give the sender's lane what has no gap before it; return whether there was anything."""
@@ -114,6 +124,7 @@ class Pending:
         if sender.lane is None:
             return False
         while (entry := entries.get(nonce)) is not None:
+            self._gap(entry, -1)
             if mine:
                 self._clock.queued(now_ms, len(entry.raw))
             else:
@@ -136,6 +147,8 @@ class Pending:
             for nonce in range(sender.next, sender.released):
                 self._clock.removed(len(sender.entries[nonce].raw))
         first = sender.base if lane != self._mine else max(sender.base, sender.sealed)
+        for nonce in range(first, sender.released):
+            self._gap(sender.entries[nonce], 1)
         sender.next = sender.released = first
         sender.lane = lane
         sender.moved_ms = now_ms

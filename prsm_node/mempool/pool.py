@@ -18,7 +18,7 @@ from prsm_node.ledger.transactions import (
     Transaction,
     decode_transaction,
 )
-from prsm_node.mempool.admission import Admission, LedgerView, Limits, Reason
+from prsm_node.mempool.admission import Admission, LedgerView, Limits, Reason, cost
 from prsm_node.mempool.batching import CLOSE_BYTES, CLOSE_MS, PATIENCE_MS, BatchClock, Sealed
 from prsm_node.mempool.bodies import BodyVerdict, VerifiedCache, check_body
 from prsm_node.mempool.hand_over import HandOver
@@ -206,7 +206,7 @@ class Mempool:
             if held >= self._limits.sender_items_min and held >= free >> 2:
                 return Reason.SENDER_SHARE
             reserved = sender.reserved
-        if reserved + _cost(transaction) > (account.balance if account is not None else 0):
+        if reserved + cost(transaction) > (account.balance if account is not None else 0):
             return Reason.OVERDRAWN
         return None
 
@@ -228,16 +228,27 @@ class Mempool:
             sender = pending.senders.get(transaction.sender)
             # Again, for others were admitted and executed while the signature was being checked.
             free = self._limits.items_max - len(pending.by_hash)
-            reason = Reason.FULL if free <= 0 else self._books(transaction, sender, free)
+            full = free <= 0 or self._lacks_too_much(transaction, sender)
+            reason = Reason.FULL if full else self._books(transaction, sender, free)
             if reason is None:
                 if sender is None:
                     sender = self._new_sender(transaction.sender, now_ms)
-                pending.add(Entry(sender, raw, digest, transaction.nonce, _cost(transaction), source, now_ms))
+                pending.add(Entry(sender, raw, digest, transaction.nonce, cost(transaction), source, now_ms))
                 if by is not None:
                     self._hand_over.handed(sender, by, now_ms)
                 pending.release(sender, now_ms)
                 reason = Reason.ACCEPTED
             answers[place] = self._answer(digest, reason)
+
+    def _lacks_too_much(self, transaction: Transaction, sender: Sender | None) -> bool:
+        """Whether it would wait for a predecessor, as too many do already."""
+        pending, limits = self._pending, self._limits
+        share = limits.gapped_share
+        if pending.gapped * share < limits.items_max and pending.gapped_bytes * share < limits.bytes_max:
+            return False
+        account = self._ledger.account(transaction.sender)
+        follows = account.nonce if account is not None else 0
+        return transaction.nonce > (follows if sender is None else sender.released)
 
     def _new_sender(self, address: bytes, now_ms: int) -> Sender:
         account = self._ledger.account(address)
@@ -385,11 +396,3 @@ class Mempool:
         """A link to this validator was made (anew)."""
         self._hand_over.author_linked(author, self._now_ms())
         self._announce()
-
-
-def _cost(transaction: Transaction) -> int:
-    """Base units that a transaction takes from its sender at most."""
-    total = transaction.fee
-    for operation in transaction.operations:
-        total += operation.amount
-    return total

@@ -248,6 +248,22 @@ async def test_a_flooding_sender_keeps_to_a_share_of_what_is_free() -> None:
     assert await desk.reasons(raw(2, 0)) == [Reason.ACCEPTED]
 
 
+async def test_what_waits_for_a_predecessor_leaves_room_for_what_can_be_executed() -> None:
+    """It pays nothing until that comes, and from link after link it filled the pool for ten minutes."""
+    desk = Desk(Limits(items_max=400, sender_items_min=4, source_items_min=10))
+    for sender in range(200):
+        desk.ledger.accounts[address(sender)] = Account(10**12)
+    for source in range(1, 40):
+        flood = [raw(sender, nonce) for sender in range(source, 160, 40) for nonce in range(1, 30)]
+        await desk.reasons(*flood, source=source)
+    assert desk.pool.stats().items == 100
+    honest = [raw(sender, nonce) for sender in range(180, 200) for nonce in range(5)]
+    assert set(await desk.reasons(*honest, source=50)) == {Reason.ACCEPTED}
+    assert await desk.reasons(raw(190, 6), source=50) == [Reason.FULL]
+    await desk.reasons(*[raw(1, 0)], source=50)
+    assert await desk.reasons(raw(190, 6), source=50) == [Reason.ACCEPTED], "a predecessor came"
+
+
 @pytest.mark.parametrize(
     "limits",
     [Limits(items_max=20), Limits(bytes_max=20 * len(raw(0, 0))), Limits(checking_max=20)],
@@ -327,6 +343,8 @@ def check_books(desk: Desk) -> None:
     assert {entry.hash for entry in entries} == set(pending.by_hash)
     assert pending.bytes == sum(len(entry.raw) for entry in entries)
     assert sum(pending.by_source.values()) == len(entries)
+    gapped = [entry for entry in entries if entry.nonce >= entry.sender.released]
+    assert (pending.gapped, pending.gapped_bytes) == (len(gapped), sum(len(entry.raw) for entry in gapped))
     ready = 0
     for sender in pending.senders.values():
         account = desk.ledger.accounts[sender.address]
