@@ -56,6 +56,10 @@ class Limits(msgspec.Struct, frozen=True):
     expire_ms: int = 600_000
     """A transaction whose predecessors do not come is dropped."""
 
+    def gaps_full(self, items: int, size: int) -> bool:
+        """Whether no more may wait for a predecessor than these, of so many bytes."""
+        return items * self.gapped_share >= self.items_max or size * self.gapped_share >= self.bytes_max
+
 
 class AccountView(Protocol):
     @property
@@ -88,3 +92,8 @@ def cost(transaction: Transaction) -> int:
     for operation in transaction.operations:
         total += operation.amount
     return total
+
+
+def follows(transaction: Transaction, before: Transaction | None) -> bool:
+    """Whether it is the same sender's next."""
+    return before is not None and (before.sender, before.nonce + 1) == (transaction.sender, transaction.nonce)

@@ -18,7 +18,7 @@ from prsm_node.ledger.transactions import (
     Transaction,
     decode_transaction,
 )
-from prsm_node.mempool.admission import Admission, LedgerView, Limits, Reason, cost
+from prsm_node.mempool.admission import Admission, LedgerView, Limits, Reason, cost, follows
 from prsm_node.mempool.batching import CLOSE_BYTES, CLOSE_MS, PATIENCE_MS, BatchClock, Sealed
 from prsm_node.mempool.bodies import BodyVerdict, VerifiedCache, check_body
 from prsm_node.mempool.hand_over import HandOver
@@ -177,7 +177,10 @@ class Mempool:
             transaction = decode_transaction(raw)
         except MalformedTransaction:
             return Reason.MALFORMED
-        reason = self._books(transaction, pending.senders.get(transaction.sender), free)
+        sender, before = pending.senders.get(transaction.sender), checked[-1][3] if checked else None
+        reason = self._books(transaction, sender, free)
+        if reason is None and not follows(transaction, before) and self._lacks_too_much(transaction, sender):
+            return Reason.FULL
         if reason is None:
             checked.append((place, raw, digest, transaction))
             self._checking[digest] = trio.Event()
@@ -242,13 +245,11 @@ class Mempool:
 
     def _lacks_too_much(self, transaction: Transaction, sender: Sender | None) -> bool:
         """Whether it would wait for a predecessor, as too many do already."""
-        pending, limits = self._pending, self._limits
-        share = limits.gapped_share
-        if pending.gapped * share < limits.items_max and pending.gapped_bytes * share < limits.bytes_max:
+        if not self._limits.gaps_full(self._pending.gapped, self._pending.gapped_bytes):
             return False
         account = self._ledger.account(transaction.sender)
-        follows = account.nonce if account is not None else 0
-        return transaction.nonce > (follows if sender is None else sender.released)
+        base = account.nonce if account is not None else 0
+        return transaction.nonce > (base if sender is None else sender.released)
 
     def _new_sender(self, address: bytes, now_ms: int) -> Sender:
         account = self._ledger.account(address)

@@ -259,7 +259,9 @@ async def test_what_waits_for_a_predecessor_leaves_room_for_what_can_be_executed
     assert desk.pool.stats().items == 100
     honest = [raw(sender, nonce) for sender in range(180, 200) for nonce in range(5)]
     assert set(await desk.reasons(*honest, source=50)) == {Reason.ACCEPTED}
+    asked = len(desk.checks.asked)
     assert await desk.reasons(raw(190, 6), source=50) == [Reason.FULL]
+    assert len(desk.checks.asked) == asked, "before the signature, which nobody would be charged for"
     await desk.reasons(*[raw(1, 0)], source=50)
     assert await desk.reasons(raw(190, 6), source=50) == [Reason.ACCEPTED], "a predecessor came"
 
