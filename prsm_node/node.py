@@ -22,8 +22,9 @@ from prsm_node.config import Config
 from prsm_node.consensus_host.answers import Answers
 from prsm_node.consensus_host.author import Author
 from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.chain_mark import MARK, decode_mark, first_mark
 from prsm_node.consensus_host.checks import Checks
-from prsm_node.consensus_host.executor import MARK, Executor, decode_mark, first_mark
+from prsm_node.consensus_host.executor import Executor
 from prsm_node.consensus_host.fetcher import Fetcher
 from prsm_node.consensus_host.host import ConsensusHost
 from prsm_node.consensus_host.inbound import Inbound
@@ -224,10 +225,11 @@ class Node:
             assert root is not None, "the genesis has a root"
             mark = first_mark(self.network, self.genesis.time_ms, root, self.journal.begin)
         begin = mark.journal_from
-        if not self.journal.begin <= begin <= self.journal.end:
+        if not mark.rests_on(self.journal):
             raise StorageError(
                 f"the journal in {self.home.journal} lacks what the state in {self.home.state} rests on, and "
-                f"what this node signed; restore it, or remove both and sync anew with another validator key"
+                f"what this node signed, as an older copy does; put back the one that belongs to it, or "
+                f"remove both and sync anew with another validator key"
             )
         self.executor = Executor(
             state=self.state,

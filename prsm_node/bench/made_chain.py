@@ -17,8 +17,9 @@ from consensus.inputs import BlockExecuted
 from consensus.validators import ValidatorSet
 from consensus.votes import CheckedVote, Vote, VoteKind
 from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.chain_mark import first_mark
 from prsm_node.consensus_host.checks import Checks
-from prsm_node.consensus_host.executor import Executor, first_mark
+from prsm_node.consensus_host.executor import Executor
 from prsm_node.consensus_host.executor import Final as FinalBlock
 from prsm_node.consensus_host.records import batch_body
 from prsm_node.consensus_host.signer import Signer

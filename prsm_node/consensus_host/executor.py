@@ -16,10 +16,11 @@ import trio
 
 from consensus.blocks import Block, Tip, block_digest
 from consensus.certificates import CheckedCertificate
-from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_digest
+from consensus.dissemination.batches import EMPTY_LANE, BatchHeader
 from consensus.inputs import BlockExecuted
 from consensus.validators import ValidatorSet
 from prsm_node.consensus_host.batch_store import BatchStore, StoredBatch
+from prsm_node.consensus_host.chain_mark import MARK, ChainMark
 from prsm_node.consensus_host.records import KeptBatch, KeptDecision, RecordKind, encode_record
 from prsm_node.ledger.roster import AHEAD
 from prsm_node.storage import set_changes
@@ -47,23 +48,6 @@ class Final(msgspec.Struct, frozen=True):
     digest: bytes
     certificate: CheckedCertificate
     execution: Execution
-
-
-class ChainMark(msgspec.Struct, frozen=True, array_like=True):
-    """What LMDB keeps beside the state, so that a replica can take the chain up from there."""
-
-    height: int
-    time_ms: int
-    digest: bytes
-    heads: tuple[BatchHeader, ...]
-    """The last batch ordered of each lane, as its author signed it, in order of author."""
-    roots: tuple[tuple[int, bytes], ...]
-    last_work: int
-    journal_from: int
-
-    @property
-    def tips(self) -> tuple[Tip, ...]:
-        return tuple(Tip(head.author, head.sequence, batch_digest(head)) for head in self.heads)
 
 
 class Snapshots(Protocol):
@@ -368,7 +352,8 @@ class Executor:
 
     def _meta(self, height: int) -> dict[bytes, bytes]:
         assert height == self.mark.height, f"the state is at {height}, the chain at {self.mark.height}"
-        mark = msgspec.structs.replace(self.mark, journal_from=self._journal_from())
+        span = {"journal_from": self._journal_from(), "journal_to": self._journal.end}
+        mark = msgspec.structs.replace(self.mark, **span)
         return {MARK: msgspec.msgpack.encode(mark)}
 
     async def commit_if_due(self) -> None:
@@ -385,16 +370,3 @@ class Executor:
                 await self._commit_due.wait()
             if self.mark.height > self._state.durable_height:
                 await self.commit()
-
-
-MARK = b"chain"
-"""The key of ChainMark among the state's own."""
-
-
-def decode_mark(raw: bytes) -> ChainMark:
-    return msgspec.msgpack.decode(raw, type=ChainMark)
-
-
-def first_mark(digest: bytes, time_ms: int, root: bytes, journal_from: int) -> ChainMark:
-    """Return the mark of a chain that has only its genesis."""
-    return ChainMark(0, time_ms, digest, (), ((0, root),), 0, journal_from)

@@ -21,8 +21,9 @@ from consensus.dissemination.lanes import Lanes
 from consensus.guard import Guard
 from consensus.votes import Vote
 from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.chain_mark import ChainMark
 from prsm_node.consensus_host.checks import Checks
-from prsm_node.consensus_host.executor import ChainMark, Executor
+from prsm_node.consensus_host.executor import Executor
 from prsm_node.consensus_host.proposal_store import KeptProposal
 from prsm_node.consensus_host.records import (
     KeptDecision,

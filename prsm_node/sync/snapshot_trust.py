@@ -15,7 +15,7 @@ from consensus.blocks import Block, block_digest
 from consensus.dissemination.batches import batch_signed_bytes
 from consensus.light import LightBlock, LightFault, Trusted, advance, follow
 from consensus.validators import ValidatorSet
-from prsm_node.consensus_host.executor import MARK, ChainMark
+from prsm_node.consensus_host.chain_mark import MARK, ChainMark
 from prsm_node.genesis import Genesis
 from prsm_node.identity.ed25519 import verify
 from prsm_node.storage import set_changes

@@ -15,7 +15,7 @@ from prsm_node import trusted_block
 from prsm_node.cli.app import run
 from prsm_node.config import Config
 from prsm_node.config_file import render
-from prsm_node.consensus_host.executor import MARK, decode_mark
+from prsm_node.consensus_host.chain_mark import MARK, decode_mark
 from prsm_node.home import Home
 from prsm_node.storage import restoring
 from prsm_node.trusted_block import TrustedBlock

@@ -15,7 +15,8 @@ from consensus.dissemination.batches import EMPTY_LANE, BatchHeader, batch_diges
 from consensus.inputs import BlockExecuted
 from consensus.validators import ValidatorSet
 from prsm_node.consensus_host.batch_store import BatchStore
-from prsm_node.consensus_host.executor import Executor, Final, first_mark
+from prsm_node.consensus_host.chain_mark import first_mark
+from prsm_node.consensus_host.executor import Executor, Final
 from prsm_node.storage.executed_block import Execution
 from prsm_node.storage.journal import Journal
 from prsm_node.storage.journal_writer import InlineWriter

@@ -1,8 +1,10 @@
 """What a restart takes back from the journal, where parts of it or of the chain are pruned."""
 
+import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from consensus.blocks import Block, Proposal
 from consensus.dissemination.acknowledgements import Acknowledgement
@@ -12,8 +14,9 @@ from consensus.validators import ValidatorSet
 from consensus.votes import Vote, VoteKind
 from prsm_node.bench.made_chain import ChainMaker, genesis_time_ms
 from prsm_node.consensus_host.batch_store import BatchStore
+from prsm_node.consensus_host.chain_mark import MARK, decode_mark, first_mark
 from prsm_node.consensus_host.checks import Checks
-from prsm_node.consensus_host.executor import Executor, first_mark
+from prsm_node.consensus_host.executor import Executor
 from prsm_node.consensus_host.records import RecordKind
 from prsm_node.consensus_host.recovery import Recovered, of_key, recover, settled
 from prsm_node.consensus_host.signer import Signer
@@ -93,6 +96,28 @@ async def test_a_journal_of_another_network_is_a_sentence_and_none_of_it_is_exec
         await recover(journal, journal.begin, BatchStore(), opened(state, journal, rival))
     assert state.height == 0
     state.close()
+    journal.close()
+
+
+async def test_an_older_copy_of_the_journal_is_not_the_one_that_the_state_rests_on(tmp_path: Path) -> None:
+    """The guard in it is an older one: who puts a damaged journal back from a backup would sign again."""
+    keys = [SigningKey.from_seed(bytes([n]) * 32) for n in range(4)]
+    made = genesis("made", genesis_time_ms(6), [(k.public, 1, f"n{i}") for i, k in enumerate(keys)], [])
+    home = Home(tmp_path)
+    await ChainMaker(home, made, keys).make([None] * 6)
+    state = State.open(home.state, made, lambda position: b"")
+    kept = state.meta(MARK)
+    state.close()
+    assert kept is not None
+    journal = Journal.open(home.journal)
+    mark = replace(decode_mark(kept), journal_from=journal.begin)  # as where a guard lies
+    assert mark.rests_on(journal)
+    last = [record.position for record in journal.replay()][-1]
+    journal.close()
+    os.truncate(home.journal / "00000000.log", last)
+    journal = Journal.open(home.journal)
+    assert journal.end == last
+    assert not mark.rests_on(journal)
     journal.close()
 
 
