@@ -33,6 +33,9 @@ ANSWER_BYTES_MAX = PART_BYTES_MAX * PARTS_MAX
 # 16 questions a link: a syncing peer asks for 16 ranges of blocks at once; more wait on its side.
 ANSWERS_AT_ONCE = 16
 ANSWER_S = 10.0
+# Questions of one link that are late within so long are one fault. Who is slow has sixteen late at once, and
+# a node that was paused, or has no core to itself, finds those of all its peers so.
+LATE_ONCE_S = 1.0
 # Parts queue up to here, a quarter of the queue's bound, and go on when it has drained.
 PARTS_QUEUED_BYTES = 1024 * 1024
 
@@ -98,6 +101,8 @@ class Asking:
         self._open: dict[tuple[int, int], _Question] = {}
         self._late: dict[int, int] = {}
         """Link -> its greatest question given up: an answer that comes after all is late, not unasked."""
+        self._blamed_at: dict[int, float] = {}
+        """Link -> when it was last blamed for being late."""
         self._places: dict[int, trio.Semaphore] = {}
         """By link: one more question than its peer answers at once would be a fault of ours."""
         self._answering: dict[int, int] = {}
@@ -135,11 +140,17 @@ class Asking:
             if question.result is None and link.ended is None:
                 self._late[link.number] = max(number, self._late.get(link.number, 0))
         if question.result is None:
-            self._owner.fault(link, "late_answer")
+            self._is_late(link)
             raise Late(link, f"gave no answer to {type(wanted).__name__} within {deadline_s} s")
         if isinstance(question.result, PeerFault):
             raise question.result
         return question.result
+
+    def _is_late(self, link: Link) -> None:
+        now = trio.current_time()
+        if link.ended is None and now - self._blamed_at.get(link.number, -LATE_ONCE_S) >= LATE_ONCE_S:
+            self._blamed_at[link.number] = now
+            self._owner.fault(link, "late_answer")
 
     def responses(self, link: Link, messages: list[Response], raw: list[bytes]) -> None:
         """Take parts of answers."""
@@ -181,6 +192,7 @@ class Asking:
             if number == link.number and question.result is None:
                 question.end(PeerFault(link, "is gone"))
         self._late.pop(link.number, None)
+        self._blamed_at.pop(link.number, None)
         self._places.pop(link.number, None)
 
     async def _work(self, link: Link, request: Request) -> None:

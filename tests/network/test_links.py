@@ -9,7 +9,7 @@ import trio.testing
 
 from prsm_node.errors import OperatorError
 from prsm_node.network import roster
-from prsm_node.network.asking import ANSWERS_AT_ONCE, Busy, NotFound, PeerFault
+from prsm_node.network.asking import ANSWERS_AT_ONCE, Busy, Late, NotFound, PeerFault
 from prsm_node.network.cpu_budget import SIGNATURE_CHECK_S
 from prsm_node.network.link import Link
 from prsm_node.network.links import Links
@@ -298,6 +298,28 @@ async def test_an_answer_to_a_question_that_was_given_up_is_late_and_no_fault() 
         answers_now.set()
         assert await second.links.ask(link, GenesisWanted(), 5) == b""
         assert second.links.scores.faults["unasked_response"] == 0
+
+
+async def test_questions_that_are_late_together_are_one_fault() -> None:
+    """Or who is paused for a second of each ten bans all its peers, sixteen faults at a time."""
+
+    async def mute(link: Link, wanted: Wanted) -> bytes | None:
+        await trio.sleep_forever()
+        raise AssertionError("it slept for ever")
+
+    async def late(node: Node, link: Link) -> None:
+        with pytest.raises(Late):
+            await node.links.ask(link, GenesisWanted(), 0.3)
+
+    async with running() as nursery:
+        first = await start(nursery, 1, config(), answer=mute)
+        second = await start(nursery, 2, config(*first.addresses))
+        await until(second.links.links)
+        (link,) = second.links.links()
+        async with trio.open_nursery() as asking:
+            for _ in range(ANSWERS_AT_ONCE):
+                asking.start_soon(late, second, link)
+        assert second.links.scores.faults["late_answer"] == 1
 
 
 async def _ask_within(scope: trio.CancelScope, node: Node, link: Link) -> None:
