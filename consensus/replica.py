@@ -54,6 +54,7 @@ from consensus.inputs import (
 )
 from consensus.open_height import ROUNDS_AHEAD, OpenHeight
 from consensus.pacing import Pacing
+from consensus.quorum import is_quorum
 from consensus.recent import FORWARD_COMMIT_MS, RecentHeights
 from consensus.rules import Rules
 from consensus.timers import Timer, TimerKind
@@ -124,6 +125,12 @@ class Replica:
         """Keep what was found for a block; leave out what was known before."""
         return [e for e in effects if type(e) is not ReportEvidence or self.evidence.add(e.evidence)]
 
+    def suffices_alone(self) -> bool:
+        """Whether this validator is a quorum by itself at the open height. Others' votes of before a restart
+        come back with what their peers hand on; this one's the host gives it again, as VoteCast."""
+        validators = self.height.validators
+        return self.me is not None and is_quorum(validators.power(self.me), validators.total)
+
     def wants_proposal(self, proposal: Proposal) -> bool:
         """Whether a proposal is from the proposer of a round of this height or the next: asked, as all that
         begins so, before the host spends CPU on a signature."""
@@ -169,7 +176,8 @@ class Replica:
         return self._recent.forward(timer.height) if timer.kind is TimerKind.FORWARD else []
 
     def _lane_timer(self) -> list[Effect]:
-        effects: list[Effect] = [SendBatchAgain(digest) for digest in self.lanes.overdue()[:4]]
+        effects = self.lanes.certify_held()
+        effects += [SendBatchAgain(digest) for digest in self.lanes.overdue()[:4]]
         certificate = self.lanes.own_certificate()
         if certificate is not None and certificate.sequence == self._unordered:
             effects.append(SendTipCertificate(certificate))

@@ -79,6 +79,7 @@ class Voting:
         if reason:
             node.host.not_voting(reason)
             return
+        node.host.casting.count_again()
         node.host.feed(VotingAllowed())
         node.author.wake()
 

@@ -251,6 +251,12 @@ class Lanes:
         self._lanes[own.header.author].certificates[own.header.sequence] = certificate
         return [SendTipCertificate(certificate)]
 
+    def certify_held(self) -> list[Effect]:
+        """Certify own batches of which a quorum's acknowledgements are at hand: after a restart that can be
+        ours alone, and nothing comes that would have it counted."""
+        held = [self._own[digest] for digest in self.uncertified()]
+        return [effect for own in held for effect in self._certify(own)]
+
     def uncertified(self) -> list[bytes]:
         """The digests of own batches that lack a certificate, oldest first."""
         return [own.digest for own in sorted(self._own.values(), key=lambda own: own.header.sequence)]

@@ -21,7 +21,7 @@ from consensus.replica import Replica
 from consensus.simulation.disk import Disk
 from consensus.simulation.violation import Violation
 from consensus.timers import Timer
-from consensus.votes import CheckedVote
+from consensus.votes import CheckedVote, Vote
 
 if TYPE_CHECKING:
     from consensus.simulation.cluster import Cluster
@@ -112,6 +112,10 @@ class Process:
         self.feed(happened.Started())
         for proposal in list(self.kept_proposals):
             self.feed(happened.ProposalReceived(0, proposal))
+        votes = [message for message in self.guard_messages if isinstance(message, Vote)]
+        for vote in votes if self.replica.suffices_alone() else ():
+            if vote.height == self.replica.height.height:
+                self.feed(happened.VoteCast(vote))
         self.feed(happened.VotingAllowed())
 
     def crash(self) -> None:

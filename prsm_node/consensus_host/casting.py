@@ -6,12 +6,14 @@ signed leaves before the disk holds it.
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from consensus.blocks import block_digest
 from consensus.dissemination.acknowledgements import Acknowledgement
 from consensus.effects import CastAcknowledgement, CastBatch, CastProposal, CastVote, SendAgain
 from consensus.inputs import BatchCast, BatchSealed, Input, ProposalCast, VoteCast
 from consensus.replica import Replica
-from consensus.votes import NIL, Vote
+from consensus.votes import NIL, CheckedVote, Vote
 from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.outbox import Outbox
 from prsm_node.consensus_host.records import KeptBatch, RecordKind, encode_record
@@ -166,6 +168,14 @@ class Casting:
             self._outbox.broadcast(Kind.CERTIFICATE, encode_message(guard.valid_polka))
         for signed in guard.signed:
             self._outbox.broadcast(Kind(signed[0]), signed[1:])
+
+    def count_again(self) -> None:
+        """Count what was signed at the open height before this run, where that alone can be a quorum."""
+        for signed in self._kept.durable_guard.signed:
+            if signed[0] == Kind.VOTE and self._replica.suffices_alone():
+                vote = msgspec.msgpack.decode(signed[1:], type=Vote)
+                if vote.height == self._replica.height.height:
+                    self._feed(VoteCast(CheckedVote(vote)))
 
     def link_up(self, link: int) -> None:
         """Send a validator that is linked (again) what we signed at this height. It may have missed it, and

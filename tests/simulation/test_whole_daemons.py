@@ -51,6 +51,12 @@ def test_every_promise_is_kept_and_faults_and_recoveries_are_met() -> None:
     pytest.fail(f"not met: {missing}")
 
 
+def test_a_network_of_one_daemon_goes_on_after_it_was_killed() -> None:
+    for seed in range(2):
+        verdict = play(drawn(MIXED, seed, 1)).verdict
+        assert verdict.violation is None, f"seed {seed}"
+
+
 def test_who_was_away_for_long_catches_up_by_sync() -> None:
     scenario = replace(load("calm"), crashes=Crashes(every_ms=2_000, down_ms=6_000))
     for seed in range(4):

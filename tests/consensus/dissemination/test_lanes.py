@@ -192,6 +192,17 @@ def test_an_author_goes_on_above_what_its_journal_held() -> None:
     assert (cast.header.sequence, cast.header.parent) == (2, batch_digest(own))
 
 
+def test_who_is_a_quorum_alone_certifies_after_a_restart_what_it_acknowledged_before() -> None:
+    own = batch(1, author=A)
+    given = CheckedAcknowledgement(Acknowledgement(A, 1, batch_digest(own), A, b"s" * 64))
+    for validators, certified in ((ValidatorSet([(A, 1)]), [batch_digest(own)]), (FOUR, [])):
+        ours = Lanes(A, validators, window=4, advance_max=4)
+        ours.restore_batch(own, given)
+        effects = ours.certify_held()
+        assert [e.certificate.digest for e in effects if isinstance(e, SendTipCertificate)] == certified
+        assert ours.certified_work() == bool(certified)
+
+
 def test_only_a_quorum_keeps_two_digests_of_one_sequence_from_both_being_certified() -> None:
     """models/lanes.py said anew: all ways in which three honest of four may acknowledge two digests."""
     both = {"third": 0, "quorum": 0}

@@ -31,6 +31,13 @@ def test_every_promise_is_kept_in_the_mixed_scenario(seed: int) -> None:
     assert verdict.violation is None
 
 
+def test_a_network_of_one_goes_on_after_a_crash_between_what_it_signed_and_its_count() -> None:
+    """Nobody else is there who would hand its votes and acknowledgements back."""
+    for seed in range(12):
+        verdict, _ = simulate(MIXED, seed, nodes=1)
+        assert verdict.violation is None, f"seed {seed}"
+
+
 @pytest.mark.parametrize("name", [name for name in shipped() if name != "mixed"])
 def test_every_promise_is_kept_in_each_shipped_scenario(name: str) -> None:
     for seed in range(3):
