@@ -300,7 +300,7 @@ class Link:
         with trio.move_on_after(config.greeting_s):
             await self.up.wait()
         if not self.up.is_set():
-            self._owner.fault(self, "not_greeted")
+            self._owner.fault(self, "late_greeting")
             self.close("not_greeted")
             return
         silent = unechoed = 0

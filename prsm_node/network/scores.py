@@ -27,6 +27,7 @@ COST = {
     "replayed": 34.0,
     "over_rate": 2.0,  # 50 refused frames; each costs us a decode, no signature check
     "not_greeted": 50.0,
+    "late_greeting": 10.0,  # who has no core to itself is late, or we are: no validator is known before it
     "wrong_session_proof": 100.0,
     "unasked_response": 10.0,
     "requests_over_bound": 2.0,

@@ -178,6 +178,14 @@ def test_a_score_decays_its_last_fault_is_told_and_what_is_remembered_is_bounded
     assert record.faults["silent"] == scores.NODES_MAX + 10
 
 
+def test_who_greets_too_late_for_half_a_minute_is_busy_and_for_minutes_hostile() -> None:
+    """No validator is known as one before it greeted: its bans would grow as a stranger's do."""
+    record, late_s = Scores(), 5.5
+    lasts = [record.fault(b"a" * 32, "late_greeting", turn * late_s) for turn in range(40)]
+    assert not any(lasts[:6])
+    assert any(lasts)
+
+
 def test_an_address_book_is_bounded_and_keeps_what_the_operator_gave() -> None:
     book = AddressBook(bytes(32), NetworkConfig(), random.Random(1))
     assert book.learn(address(1), bootstrap=True)
