@@ -7,6 +7,7 @@ what they hold is part of the state in LMDB.
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +17,8 @@ from consensus.dissemination.batches import BatchHeader
 from consensus.evidence import Evidence
 from consensus.guard import Guard
 from consensus.votes import Vote
+from prsm_node.storage.errors import StorageError
+from prsm_node.unreadable import UNREADABLE
 
 
 class RecordKind(IntEnum):
@@ -43,6 +46,8 @@ class KeptDecision(msgspec.Struct, frozen=True, array_like=True):
     certificate: Certificate
 
 
+Kept = TypeVar("Kept")
+
 _encode = msgspec.msgpack.Encoder().encode
 _guard = msgspec.msgpack.Decoder(Guard)
 _proposal = msgspec.msgpack.Decoder(Proposal)
@@ -50,6 +55,17 @@ _batch = msgspec.msgpack.Decoder(KeptBatch)
 _evidence = msgspec.msgpack.Decoder(tuple[Evidence, ...])
 _decision = msgspec.msgpack.Decoder(KeptDecision)
 _signers = msgspec.msgpack.Decoder(tuple[Vote, ...])
+
+
+def _read(decoder: msgspec.msgpack.Decoder[Kept], payload: bytes) -> Kept:
+    """Raise StorageError: the journal's check sums hold, so it is no damage that can't be read."""
+    try:
+        return decoder.decode(payload)
+    except UNREADABLE as error:
+        raise StorageError(
+            f"the journal was written by another version of this program ({error}); start it with that one, "
+            f"or remove journal and state and sync anew with another validator key"
+        ) from None
 
 
 def encode_evidence(pieces: Sequence[Evidence]) -> bytes:
@@ -70,25 +86,25 @@ def encode_signers(votes: tuple[Vote, ...]) -> bytes:
 
 
 def decode_signers(payload: bytes) -> tuple[Vote, ...]:
-    return _signers.decode(payload)
+    return _read(_signers, payload)
 
 
 def decode_guard(payload: bytes) -> Guard:
-    return _guard.decode(payload)
+    return _read(_guard, payload)
 
 
 def decode_proposal(payload: bytes) -> Proposal:
-    return _proposal.decode(payload)
+    return _read(_proposal, payload)
 
 
 def decode_batch(payload: bytes) -> KeptBatch:
-    return _batch.decode(payload)
+    return _read(_batch, payload)
 
 
 def decode_decision(payload: bytes) -> KeptDecision:
-    return _decision.decode(payload)
+    return _read(_decision, payload)
 
 
 def batch_body(payload: bytes) -> bytes:
     """Return the body inside a BATCH record: what storage reads back for look-ups."""
-    return _batch.decode(payload).body
+    return decode_batch(payload).body

@@ -332,7 +332,7 @@ class Journal:
             )
 
     def read(self, position: int) -> bytes:
-        """Return a record's payload, queued or written. Raise StorageError where it is damaged or gone."""
+        """Return a record's payload, queued or written. Raise StorageError where it can't be had."""
         queued = self._queued.get(position)
         if queued is not None:
             return b"".join(queued.buffers[1:])
@@ -343,6 +343,8 @@ class Journal:
             return read_record(self._reader(segment), self._salts[segment], offset)[1]
         except Corrupt:
             raise self._damaged(segment, offset) from None
+        except OSError as error:
+            raise self._unreadable(segment, error) from None
 
     def _reader(self, segment: int) -> int:
         fd = self._readers.get(segment)
@@ -360,10 +362,14 @@ class Journal:
             f"restore it or sync this node anew, and do not vote with its key until then"
         )
 
+    def _unreadable(self, segment: int, error: OSError) -> StorageError:
+        path = segment_path(self._directory, segment)
+        return StorageError(f"journal segment {path} can't be read ({error.strerror}); check the disk")
+
     def replay(self, start: int | None = None) -> Iterator[Record]:
         """Yield what is durable, oldest first, from the record at `start` on. For before the first append.
 
-        Raise StorageError where a record is damaged, or where `start` lies before the oldest record kept.
+        Raise StorageError where one can't be read, or where `start` lies before the oldest record kept.
         """
         first, offset = _place(self.begin if start is None else start)
         if first not in self._salts:
@@ -380,6 +386,8 @@ class Journal:
                         yield Record(record.kind, record.payload, (segment << 32) | record.offset)
                 except Corrupt as error:
                     raise self._damaged(segment, error.offset) from None
+                except OSError as error:
+                    raise self._unreadable(segment, error) from None
             offset = SEGMENT_HEADER.size
 
     def drop_before(self, position: int) -> int:

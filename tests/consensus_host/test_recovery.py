@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -17,7 +18,14 @@ from prsm_node.consensus_host.batch_store import BatchStore
 from prsm_node.consensus_host.chain_mark import MARK, decode_mark, first_mark
 from prsm_node.consensus_host.checks import Checks
 from prsm_node.consensus_host.executor import Executor
-from prsm_node.consensus_host.records import RecordKind
+from prsm_node.consensus_host.records import (
+    RecordKind,
+    decode_batch,
+    decode_decision,
+    decode_guard,
+    decode_proposal,
+    decode_signers,
+)
 from prsm_node.consensus_host.recovery import Recovered, of_key, recover, settled
 from prsm_node.consensus_host.signer import Signer
 from prsm_node.genesis import Genesis, genesis
@@ -119,6 +127,12 @@ async def test_an_older_copy_of_the_journal_is_not_the_one_that_the_state_rests_
     assert journal.end == last
     assert not mark.rests_on(journal)
     journal.close()
+
+
+def test_what_another_version_kept_is_a_sentence() -> None:
+    for decode in (decode_guard, decode_proposal, decode_batch, decode_decision, decode_signers):
+        with pytest.raises(StorageError, match=r"another version of this program .*; start it with that one"):
+            decode(msgspec.msgpack.encode({"of": "another time"}))
 
 
 def test_what_another_key_signed_in_this_home_is_nothing_that_ours_signed() -> None:

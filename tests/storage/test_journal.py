@@ -281,6 +281,26 @@ async def test_a_failed_write_acknowledges_nothing_and_ends_the_journal(tmp_path
     assert payloads_in(tmp_path) == [b"fits"]
 
 
+async def test_a_disk_that_can_not_be_read_is_said_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (position,) = await write(tmp_path, [b"kept"])
+    journal = open_journal(tmp_path)
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pread", fails)
+        with pytest.raises(StorageError, match=r"00000000.log can't be read .*; check the disk"):
+            journal.read(position)
+        patch.setattr("prsm_node.storage.journal.scan", fails)
+        with pytest.raises(StorageError, match=r"00000000.log can't be read .*; check the disk"):
+            list(journal.replay())
+    assert journal.read(position) == b"kept"
+    journal.close()
+
+
 @pytest.mark.parametrize("acknowledged", [0, 1, 9])
 async def test_what_a_failed_sync_left_to_be_read_is_on_the_disk_before_the_next_run_believes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, acknowledged: int
