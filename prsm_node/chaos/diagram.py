@@ -34,7 +34,8 @@ def page(
 ) -> str:
     """Return the file's text. `heights` are of all nodes at a time; `slowest`: the longest that a transfer
     which became final in that second of the run took, ms."""
-    drawing = _Drawing(max(report.seconds, 1.0), report.faults)
+    seconds = max([report.seconds, 1.0, *(float(second) for second in slowest)])
+    drawing = _Drawing(seconds, report.faults)
     drawing.panel(
         "height",
         [[(at, float(of[place])) for at, of in heights] for place in range(len(names))],

@@ -145,7 +145,7 @@ def told(report: Report) -> list[tuple[str, object]]:
         text = (
             "nothing was final" if of.p50_ms is None else f"{of.p50_ms:g} ms at p50, {of.p99_ms:g} ms at p99"
         )
-        fields.append((label, f"{text} ({of.samples})"))
+        fields.append((label, f"{text}, of {of.samples}"))
     for name, times in report.recovery.items():
         verdict = "met" if times.met else "MISSED"
         fields.append(

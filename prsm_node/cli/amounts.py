@@ -10,7 +10,7 @@ BASE_UNITS: Final = 10**DECIMALS
 AMOUNT_MAX: Final = 10**9 * BASE_UNITS
 """The supply cap; the ledger's SUPPLY_CAP is the same number (a test holds them together)."""
 
-_WRITTEN = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9}))?", re.ASCII)
+_WRITTEN = re.compile(r"([0-9]{1,30})(?:\.([0-9]{1,9}))?", re.ASCII)
 
 
 def parse_ftns(text: str) -> int:
@@ -22,7 +22,7 @@ def parse_ftns(text: str) -> int:
     amount = int(whole) * BASE_UNITS + int(fraction.ljust(DECIMALS, "0"))
     if amount > AMOUNT_MAX:
         raise OperatorError(
-            f"{text} FTNS is more than will ever exist; choose at most {AMOUNT_MAX // BASE_UNITS}"
+            f"{text.strip()} FTNS is more than will ever exist; choose at most {AMOUNT_MAX // BASE_UNITS}"
         )
     return amount
 

@@ -107,6 +107,7 @@ def _judged(attack: "_Attack", found: Iterable[Verdict], many: int) -> tuple[lis
     """Take the verdicts, with progress, and tell of those that failed. Return them, and how many seconds it
     took besides the telling."""
     bar = Bar(many)
+    bar.begin(f"0 of {many} seeds")
     verdicts: list[Verdict] = []
     telling_s = 0.0
     for verdict in found:
@@ -162,6 +163,8 @@ class _Attack:
         }
         self.failures.append(failure)
         if len(self.failures) > FAILURES_TOLD:
+            if len(self.failures) == FAILURES_TOLD + 1:
+                say(f"seed {verdict.seed} broke a promise too; from here on they are only counted")
             return
         say(f"seed {verdict.seed} broke a promise: {verdict.violation}")
         say(f"  replay:   {again}")
@@ -177,6 +180,8 @@ class _Attack:
             left = "" if short.recorded else ", and what the seed draws of delays and disks"
             failure["replay_shrunk"] = f"prsm-node simulate{whole} --replay {written.schedule}"
             say(f"  shrunk:   {short.events()} events{left}; {failure['replay_shrunk']}")
+        elif self._shrink_s > 0 and self._shrunk.get(verdict.promise, verdict.seed) != verdict.seed:
+            say(f"  shrunk:   not, as seed {self._shrunk[verdict.promise]} broke the same promise")
         say(f"  diagram:  {written.diagram}")
 
     def look(self, seed: int, diagram: Path | None) -> None:

@@ -17,6 +17,12 @@ class Bar:
         self._started = self._shown = time.monotonic()
         self._drawn = False
 
+    def begin(self, what: str) -> None:
+        """Draw it empty on a terminal, where the first part takes seconds."""
+        if self._terminal:
+            self._shown = -TERMINAL_S
+            self.show(0.0, what)
+
     @property
     def elapsed_s(self) -> float:
         return max(time.monotonic() - self._started, 1e-9)

@@ -43,9 +43,6 @@ def start(
     if parent is not None:
         end_with(parent)
     home = chosen_home()
-    if not home.config.exists():
-        unfinished_join.refuse(home.path)
-        _make_development_network(home)
     flags = {
         "node.name": name,
         "network.port": port,
@@ -53,6 +50,10 @@ def start(
         "sync.verify": verify,
         "log.json": True if log_json else None,
     }
+    if not home.config.exists():
+        config_file.load(None, flags)  # a mistake makes no home, which a join would find taken
+        unfinished_join.refuse(home.path)
+        _make_development_network(home)
     config = config_file.load(home.config, flags)
     if not home.genesis.exists():
         raise OperatorError(f"{home.genesis} is missing; put the network's genesis there, or use an invite")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import typer
 
 from prsm_node.chaos import diagram, scenario
 from prsm_node.chaos.carrier import How
@@ -65,7 +66,7 @@ def chaos(homes: Sequence[Path], asked: Asked, settings: Settings, pictures: Pat
         )
     with network(homes, asked.links) as attacked:
         if attacked.alarm.ending:
-            return 1
+            raise typer.Abort
         if asked.json:
             print_json({"event": "ready", "nodes": attacked.up})
         about = f": {settings.scenario.about}" if settings.scenario.about else ""

@@ -89,7 +89,12 @@ def up(
     made = Path(tempfile.mkdtemp(prefix="prsm-testnet-")) if directory is None else None
     root = made or directory
     assert root is not None, "either given or made"
-    homes = _homes_in(root, validators, accounts, json)
+    try:
+        homes = _homes_in(root, validators, accounts, json)
+    except BaseException:
+        if made is not None:
+            shutil.rmtree(made)
+        raise
     with alarm() as woken:
         fleet = Fleet(homes)
         try:
@@ -107,7 +112,9 @@ def up(
             )
     if made is not None and deaths == 0:
         shutil.rmtree(made)
-    return 0 if len(nodes) == len(homes) else 1
+    if len(nodes) < len(homes):
+        raise typer.Abort  # told to end before all were up
+    return 0
 
 
 def _attacked(

@@ -50,7 +50,7 @@ def read(path: Path, bytes_max: int) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise PrivateFileError(f"there is no file {path}; name one that exists") from None
+        raise PrivateFileError(f"there is no file {path}; name one that exists, or put it back") from None
     except OSError as error:
         raise PrivateFileError(f"{path} can't be opened: {(error.strerror or '').lower()}") from None
     try:

@@ -290,6 +290,13 @@ def test_a_remedy_can_be_pasted_where_the_home_has_a_space_in_its_path(
     assert f"prsm-node --home '{home}' start" in capsys.readouterr().err
 
 
+def test_a_start_that_is_refused_makes_no_home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "home"
+    assert app.run(["--home", str(home), "start", "--port", "99999"]) == 1
+    assert "network.port is 99999 (flag)" in capsys.readouterr().err
+    assert not home.exists()
+
+
 def test_chaos_without_end_is_refused_before_anything_starts(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["testnet", "up", "--chaos", "kill", "--for", "1e99"]) == 1
     assert "thirty days, at most" in capsys.readouterr().err

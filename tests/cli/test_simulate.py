@@ -20,7 +20,10 @@ def test_a_broken_promise_is_exit_code_1_with_all_that_is_needed_to_see_it_again
     monkeypatch.setattr(votekeeper, "is_quorum", lambda weight, total: 3 * (weight + 1) > 2 * total)
     out = tmp_path / "made"
     assert run(["simulate", "--seeds", "0..2", "--out", str(out), "--json"]) == 1
-    (first, *_) = json.loads(capsys.readouterr().out)["failed"]
+    said = capsys.readouterr()
+    (first, *others) = json.loads(said.out)["failed"]
+    same = [other for other in others if other["promise"] == first["promise"]]
+    assert said.err.count(f"shrunk:   not, as seed {first['seed']} broke the same promise") == len(same) > 0
     assert first["replay"] == f"prsm-node simulate --scenario mixed --seed {first['seed']}"
     assert first["promise"] in Path(first["timeline"]).read_text()
     assert first["events"] < 40
