@@ -407,19 +407,26 @@ async def test_batches_are_checked_whole_near_the_tip_or_everywhere(
     )
 
 
-async def test_a_decided_block_whose_batches_are_lacking_gets_them_from_who_executed_it(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    liars = {1: serves(CHAIN, lie=another_body), 2: serves(CHAIN, lie=another_block), 3: gives(b"\xc0")}
-    peers = Peers(liars | {HONEST: serves(CHAIN)})
+async def lacking_the_third(peers: Peers, *, executed: int = 0) -> Follower:
+    """Return a chain that decided three blocks, after 5 s in which the third one's batches were asked for."""
     chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, 3))
     chain.taken = [item.committed for item in CHAIN.items[:3]]
+    chain._done = executed
     sync = BlockSync(chain, peers)
     with trio.move_on_after(5.0):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sync.run)
             sync.lack(CHAIN.block(3))
             await trio.sleep_forever()
+    return chain
+
+
+async def test_a_decided_block_whose_batches_are_lacking_gets_them_from_who_executed_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    liars = {1: serves(CHAIN, lie=another_body), 2: serves(CHAIN, lie=another_block), 3: gives(b"\xc0")}
+    peers = Peers(liars | {HONEST: serves(CHAIN)})
+    chain = await lacking_the_third(peers)
     assert CHAIN.items[2].batches[0] in chain.kept
     assert HONEST not in peers.blamed()
     assert {link for link, _ in peers.faults} <= {1, 2, 3}
@@ -429,15 +436,7 @@ async def test_who_shows_a_decided_block_without_its_batches_lies_and_the_next_i
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     peers = Peers({1: serves(CHAIN, lie=without_batches), HONEST: serves(CHAIN, after_s=0.1)})
-    chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, 3))
-    chain.taken = [item.committed for item in CHAIN.items[:3]]
-    chain._done = 2
-    sync = BlockSync(chain, peers)
-    with trio.move_on_after(5.0):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sync.run)
-            sync.lack(CHAIN.block(3))
-            await trio.sleep_forever()
+    chain = await lacking_the_third(peers, executed=2)
     assert CHAIN.items[2].batches[0] in chain.kept
     assert set(peers.faults) == {(1, "sync.batch")}
 
@@ -449,15 +448,7 @@ async def test_who_pruned_what_a_decided_block_lacks_is_no_liar_and_the_next_is_
     """A node that was paused asks all for what they have pruned, again and again."""
     pruned = gives(msgspec.msgpack.encode(Pruned(first)), after_s=0.001)
     peers = Peers({1: pruned, HONEST: serves(CHAIN, after_s=0.1)})
-    chain = Follower(CHAIN, dict.fromkeys(peers.behaviours, 3))
-    chain.taken = [item.committed for item in CHAIN.items[:3]]
-    chain._done = 2
-    sync = BlockSync(chain, peers)
-    with trio.move_on_after(5.0):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sync.run)
-            sync.lack(CHAIN.block(3))
-            await trio.sleep_forever()
+    chain = await lacking_the_third(peers, executed=2)
     assert CHAIN.items[2].batches[0] in chain.kept
     assert set(peers.blamed()) == blamed
 
