@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from consensus.simulation.violation import Violation
 from prsm_node.control.params import AwaitedSubmission, ByHash
 from prsm_node.control.protocol import ControlError
 from prsm_node.control.views import Settled, TransactionView
 from prsm_node.identity.addresses import address_of
 from prsm_node.identity.ed25519 import SigningKey
 from prsm_node.ledger.transactions import Transfer, signing_bytes, unsigned_bytes, with_signature
+from prsm_node.simulation.promises import KEPT
+from prsm_node.storage.errors import StorageError
 
 if TYPE_CHECKING:
     from prsm_node.simulation.cluster import Cluster
@@ -57,7 +60,7 @@ class Clients:
         number = first
         while True:
             process = cluster.all[number % len(cluster.all)]
-            height = await self._asked(process, raw, digest)
+            height = await self._asked(cluster, process, raw, digest)
             if height is not None:
                 cluster.told(process, digest, height)
                 del self.unsettled[digest]
@@ -65,7 +68,9 @@ class Clients:
             number += 1
             await cluster.future.wait(AGAIN_MS)
 
-    async def _asked(self, process: "Process", raw: bytes, digest: bytes) -> int | None:
+    async def _asked(
+        self, cluster: "Cluster", process: "Process", raw: bytes, digest: bytes
+    ) -> int | None:
         """Return the height at which a daemon says the payment is final; None where it does not say."""
         handlers = process.handlers
         if not handlers:
@@ -81,6 +86,9 @@ class Clients:
                     height = settled.height
                 except ControlError:
                     height = await _final_at(process, digest)
+                except StorageError as error:
+                    # It serves, and can't read what it holds for kept.
+                    cluster.violate(Violation(KEPT, f"{process.name}: {error}"), error)
                 nursery.cancel_scope.cancel()
 
             async def hang_up() -> None:

@@ -99,7 +99,7 @@ def test_a_journal_that_takes_a_refused_write_for_kept_is_found(monkeypatch: pyt
             self._end = offset + sum(map(len, buffers))
 
     monkeypatch.setattr(UnsureFile, "write", hopeful)
-    assert play(drawn(BAD_DISKS, 0)).verdict.promise is not None
+    assert any(play(drawn(BAD_DISKS, seed)).verdict.promise for seed in range(4))
 
 
 def test_a_convict_that_stays_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
