@@ -68,9 +68,7 @@ class Clients:
             number += 1
             await cluster.future.wait(AGAIN_MS)
 
-    async def _asked(
-        self, cluster: "Cluster", process: "Process", raw: bytes, digest: bytes
-    ) -> int | None:
+    async def _asked(self, cluster: "Cluster", process: "Process", raw: bytes, digest: bytes) -> int | None:
         """Return the height at which a daemon says the payment is final; None where it does not say."""
         handlers = process.handlers
         if not handlers:
