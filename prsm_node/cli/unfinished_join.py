@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from prsm_node.errors import OperatorError
-from prsm_node.storage.durable_files import rename, sync, sync_all
+from prsm_node.storage.durable_files import make_folder, rename, sync, sync_all
 
 
 def folder(home: Path) -> Path:
@@ -43,8 +43,7 @@ def intent(home: Path) -> Iterator[Path]:
 
     Raise OSError where it can't be made, OperatorError where another `join` is at work there.
     """
-    missing = [above for above in home.parents if not above.exists()]
-    home.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(home.parent)
     place = folder(home)
     place.mkdir(mode=0o700, exist_ok=True)
     handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -56,8 +55,7 @@ def intent(home: Path) -> Iterator[Path]:
             free = False
         if not free:
             raise OperatorError(f"another prsm-node joins with {home} just now; wait for it")
-        for made in (place, *missing):
-            sync(made.parent)
+        sync(place.parent)
         _empty(place)
         try:
             yield place
