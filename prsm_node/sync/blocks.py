@@ -273,10 +273,8 @@ class BlockSync:
 
     async def _whole(self, arrived: Arrived, following: Following) -> Arrived | None:
         """Bring in what a large block came without; None where nobody has it. Raise Lie."""
-        block = arrived.block
-        stood = {tip.author: following.stood(tip.author) for tip in block.tips}
-        who = partial(self._claims.who, block.height)
-        item = await whole(arrived.item, stood, self.sources, who, self._chain.signed)
+        who = partial(self._claims.who, arrived.block.height)
+        item = await whole(arrived.item, following.stood, self.sources, who, self._chain.signed)
         return None if item is None else replace(arrived, item=item)
 
     def _from_executed(self) -> Following:

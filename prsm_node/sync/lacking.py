@@ -81,12 +81,11 @@ class LackingBodies:
 
     async def _whole(self, item: SyncedBlock) -> SyncedBlock:
         """Bring in what a large block came without, as far as peers give it. Raise Lie."""
-        block = item.committed.block
-        stood = {tip.author: self._chain.executed_tip(tip.author) for tip in block.tips}
-        if self._chain.executed_height() != block.height - 1:
+        height = item.committed.block.height
+        if self._chain.executed_height() != height - 1:
             return item
-        who = partial(self._claims.who, block.height)
-        made = await whole(item, stood, self._sources, who, self._chain.signed)
+        who = partial(self._claims.who, height)
+        made = await whole(item, self._chain.executed_tip, self._sources, who, self._chain.signed)
         return item if made is None else made
 
     def _bodies_of(self, block: Block, link: int, answer: bytes) -> tuple[SyncedBlock, ...]:

@@ -42,15 +42,17 @@ def fills(batches: Iterable[Batch]) -> bool:
 
 async def whole(
     item: SyncedBlock,
-    stood: Stood,
+    stood_at: Callable[[bytes], bytes],
     sources: Sources,
     who: Callable[[], Collection[int]],
     signed: Callable[[BatchHeader], bool],
 ) -> SyncedBlock | None:
     """Return a certified block with all its batches, oldest of a lane first; None where none of `who` gives
-    the rest. Raise Lie where what `item` has is not what the block begins with: its giver's. `signed` says
-    whether a batch's author signed it, and is asked of the rest alone."""
+    the rest. Raise Lie where what `item` has is not what the block begins with: its giver's. `stood_at`
+    gives the digest up to which an author's lane was ordered before; `signed` says whether a batch's author
+    signed it, and is asked of the rest alone."""
     block, batches = item.committed.block, item.batches
+    stood = {tip.author: stood_at(tip.author) for tip in block.tips}
     place = _behind(block, stood, _Place(-1, b""), batches)
     while place.tip < len(block.tips):
         judge = partial(_judged, block, stood, place, signed)

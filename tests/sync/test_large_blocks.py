@@ -163,7 +163,7 @@ async def test_who_falsifies_a_part_is_blamed_and_the_rest_comes_from_others(
 
     peers = Peers({1: answering(answers, lies), HONEST: answering(answers)})
     begun = replace(WHOLE, batches=(), left=1)
-    assert await whole(begun, STOOD, Sources(peers), lambda: [1, HONEST], SIGNED) == WHOLE
+    assert await whole(begun, STOOD.__getitem__, Sources(peers), lambda: [1, HONEST], SIGNED) == WHOLE
     assert set(peers.blamed()) == {1}
 
 
@@ -204,7 +204,9 @@ async def test_a_small_block_in_parts_is_its_givers_lie(
 async def test_what_begins_otherwise_than_the_block_is_its_givers_lie(answers: Answers) -> None:
     begun = replace(WHOLE, batches=(WHOLE.batches[-1],), left=1)
     with pytest.raises(Lie):
-        await whole(begun, STOOD, Sources(Peers({HONEST: answering(answers)})), lambda: [HONEST], SIGNED)
+        await whole(
+            begun, STOOD.__getitem__, Sources(Peers({HONEST: answering(answers)})), lambda: [HONEST], SIGNED
+        )
 
 
 async def test_a_large_block_that_this_node_decided_is_brought_in_whole(
